@@ -1,0 +1,84 @@
+# `make help` lists the commands. Each of them first sees to the environment in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.course-ready
+LESSONS ?=
+FORCE ?=
+LAB_ARGS ?=
+ARGS ?=
+
+# One thread per process: the networks of the course are small, and processes side by side only get in each other's way.
+ONE_THREAD := OMP_NUM_THREADS=1
+# A kernel of ours must win over one that the user has installed under the same name.
+export JUPYTER_PREFER_ENV_PATH := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test quick lint units notebooks run bench results
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+lab: setup ## open JupyterLab on lesson 00, in your own copies under work/ (LAB_ARGS="--no-browser" passes options on)
+	@$(BIN)/python -m course_lib.commands lab $(LAB_ARGS)
+
+test: lint units notebooks ## everything that has to pass: style, unit tests, every notebook
+	@printf '\n== All passed ==\n'
+
+quick: setup ## unit tests without the browser and without the slow ones (ARGS="-k focal" picks)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not slow" --ignore=tests/browser $(ARGS)
+
+lint: setup ## style: ruff's rules and its format, notebooks included
+	@printf '\n== Style ==\n'
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+
+run: setup ## execute lessons headless and save them clean (LESSONS="01 09" picks, FORCE=1 in spite of uncommitted changes)
+	@$(ONE_THREAD) $(BIN)/python -m course_lib.commands run $(if $(FORCE),--force) $(LESSONS)
+
+bench: setup ## benchmarks, one process
+	@$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only $(ARGS)
+
+results: setup ## make the recorded long runs anew, with the scripts beside them in data/results/
+	@set -e; for script in data/results/*.py; do \
+	  if [ -e "$$script" ]; then printf '\n== %s ==\n' "$$script"; $(BIN)/python "$$script"; \
+	  else echo "No recorded run has a script in data/results/ yet."; fi; done
+
+# ---- parts of `make test` ----
+
+units: setup
+	@printf '\n== Unit tests ==\n'
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(ARGS)
+
+# --dist loadfile keeps a notebook's cells in one kernel. 5 means that there was no notebook to collect.
+notebooks: setup
+	@printf '\n== Notebooks ==\n'
+	@$(ONE_THREAD) $(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-current-env --nbval-cell-timeout=120 \
+	  -n 2 --dist loadfile notebooks/ || { status=$$?; [ $$status -eq 5 ] && echo "No notebook yet."; }
+
+# ---- the environment ----
+
+setup: $(READY)
+
+# The stamp is written last, so that a set-up that failed half-way is done again, and it holds the folder's name,
+# because a moved or copied environment still imports the library from its old place.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "The course needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "If you have a newer one under another name, say so: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@rm -f $@
+	@$(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Making the environment in $(VENV) (once; one to a few minutes) ..."; \
+	  rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || { \
+	  echo "Python could not make an environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }; }
+	@echo "Installing what the course needs ..."
+	@$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
+	@$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	@# No news pop-up and no call to the network when the lab opens.
+	@$(BIN)/python -m jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" >/dev/null 2>&1
+	@printf '%s\n' "$(CURDIR)" > $@

@@ -1,0 +1,21 @@
+"""What all tests share: a still environment, and where the project lies."""
+
+import os
+from pathlib import Path
+
+# Before torch, numpy and matplotlib are imported: one thread per test process, and no window for figures.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import hypothesis
+import pytest
+
+# Deadlines measure the machine, not the code; the same examples on every run keep a red test red.
+hypothesis.settings.register_profile("course", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("course")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the project."""
+    return Path(__file__).resolve().parent.parent
