@@ -36,7 +36,7 @@ lint: setup ## style: ruff's rules and its format, notebooks included
 	@$(BIN)/python -m ruff format --check .
 
 run: setup ## execute lessons headless and save them clean (LESSONS="01 09" picks, FORCE=1 in spite of uncommitted changes)
-	@$(ONE_THREAD) $(BIN)/python -m course_lib.commands run $(if $(FORCE),--force) $(LESSONS)
+	@$(BIN)/python -m course_lib.commands run $(if $(FORCE),--force) $(LESSONS)
 
 bench: setup ## benchmarks, one process
 	@$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only $(ARGS)
