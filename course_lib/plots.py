@@ -1,8 +1,8 @@
-"""Figures in one manner: a look per method, names at the curves, intervals over seeds, alt text with every picture.
+"""Figures in one manner: looks, names at the curves, intervals over seeds, and words for every picture.
 
 Methods have a colour, a marker and a dash, looked up by the name of their recipe in `LOOKS`. Classes have
-another code: greys, the rarest (by convention the last) darkest, and their names beside them. Dotted grey lines
-are references.
+another code: greys, the rarest (by convention the last) darkest, and their names beside them. Dotted grey
+lines are references.
 """
 
 import base64
@@ -59,14 +59,17 @@ LOOKS: dict[str, Look] = {
     "plain_tuned": Look(BLACK, "d", DASHED, "plain, tuned"),
     "augmentation": Look(BLACK, "x", DASHDOT, "augmentation"),
     "mixup": Look(BLACK, "+", DOTTED, "mixup"),
+    "label_smoothing": Look(BLACK, "s", LONG, "label smoothing"),
     # an offset of the log-odds
     "logit_adjustment": Look(PURPLE, "P", "-", "logit adjustment"),
+    "posthoc_adjustment": Look(PURPLE, "*", LONG, "post-hoc adjustment"),
     "threshold": Look(PURPLE, "X", DASHED, "threshold"),
     "prior_correction": Look(PURPLE, "p", DASHDOT, "prior correction"),
     "cost": Look(PURPLE, "h", DOTTED, "cost matrix"),
     # weights by class
     "class_weights": Look(BLUE, "s", "-", "class weights"),
     "prioritised": Look(BLUE, "p", DASHED, "prioritised class"),
+    "auxiliary": Look(BLUE, "X", DOTTED, "auxiliary loss"),
     "deferred_weights": Look(BLUE, "d", DASHDOT, "deferred weights"),
     "effective_number": Look(SKY, "D", "-", "effective number"),
     # weights or draws by example, and margins
@@ -80,7 +83,7 @@ LOOKS: dict[str, Look] = {
     "random_oversample": Look(ORANGE, ">", DASHED, "random oversampling"),
     "random_undersample": Look(ORANGE, "<", DOTTED, "random undersampling"),
     "smote": Look(ORANGE, "p", DASHDOT, "SMOTE"),
-    "ensembles": Look(ORANGE, "X", DASHDOTDOT, "ensemble"),
+    "balanced_ensemble": Look(ORANGE, "X", DASHDOTDOT, "balanced ensemble"),
     # classes by a schedule, or by what the loss says
     "learn2mix": Look(VERMILLION, "*", "-", "learn2mix"),
     "alternating": Look(VERMILLION, "d", DASHED, "alternating classes"),
@@ -99,7 +102,7 @@ def look(name: str) -> Look:
 
 
 def use_style() -> None:
-    """Set matplotlib to the course's manner. Lines without a look come out black: no colour is there by chance."""
+    """Set matplotlib to the course's manner; lines without a look come out black, no colour is chance."""
     matplotlib.rcParams.update(
         {
             "figure.figsize": SIZE,
@@ -217,7 +220,8 @@ def direct_labels(ax: Axes, *, size: float = 11) -> None:
         )
         for line, end in zip(lines, ends, strict=True)
     ]  # fmt: skip
-    fig.draw_without_rendering()  # the names are in the layout now, so this height is final
+    if fig.get_layout_engine() is not None:
+        fig.draw_without_rendering()  # the names are in the layout now, so this height is final
     points = ax.get_window_extent().height * 72 / fig.dpi
     for line, end, text, place in zip(
         lines, ends, texts, push_apart(ends, 1.35 * size / points), strict=True
@@ -239,7 +243,7 @@ def direct_labels(ax: Axes, *, size: float = 11) -> None:
 
 
 def _last_height(ax: Axes, line: Line2D) -> float | None:
-    """Axes fraction at which the line's last finite point lies, kept inside [0, 1]; None without such a point."""
+    """Height of the line's last finite point as a fraction of the axes, in [0, 1]; None without one."""
     x, y = (np.asarray(data, dtype=float) for data in line.get_data(orig=False))
     finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if not len(finite):
@@ -565,6 +569,30 @@ def _mix_lines(paths: dict[str, np.ndarray], names: Sequence[str], title: str) -
         class_curves(ax, range(len(path)), path, names)
     axs[0, 0].set_ylabel("share of the batch")
     fig.suptitle(title, x=0.01, ha="left")
+    return fig
+
+
+def live_curves(class_loss: Sequence, mix: Sequence, names: Sequence[str]) -> Figure:
+    """Loss and share of the batch per class, round by round, for a panel that redraws while it trains.
+
+    class_loss  one (K,) row per round done, NaN where a class was not met
+    mix         one (K,) row more: the shares before each round, and those of the coming one
+    """
+    # Fixed margins and no pyplot: a quarter of the time of a laid-out figure, and safe beside a cell that draws.
+    fig = Figure(figsize=(8.2, 3.4), layout="none")
+    right = 0.99 - 0.012 * (2 + max(len(name) for name in names))
+    left_axes, right_axes = fig.subplots(1, 2)
+    fig.subplots_adjust(left=0.08, right=right, bottom=0.17, top=0.9, wspace=0.1 + 2.6 * (1 - right))
+    for ax, rows, first, quantity in (
+        (left_axes, class_loss, 1, "mean loss of the class"),
+        (right_axes, mix, 0, "share of the next batches"),
+    ):
+        rows = np.asarray(rows, dtype=float).reshape(-1, len(names))
+        ax.set(xlabel="rounds done", title=quantity, xlim=(0, max(10, 1.02 * len(mix))))
+        top = np.nanmax(rows, initial=0) * 1.08
+        ax.set_ylim(0, top if np.isfinite(top) and top > 0 else 1)
+        if np.isfinite(rows).any():
+            class_curves(ax, range(first, first + len(rows)), rows, names)
     return fig
 
 

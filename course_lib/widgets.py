@@ -1,0 +1,584 @@
+"""Explorers: controls beside a picture that answers at once, and a panel that shows training as it happens.
+
+An explorer is two pure functions and a few controls: `compute(**values)` gives a result, `draw(result, ghost)` a
+figure, `describe(result, previous)` the sentence that says what changed. `Explorer` wires them to ipywidgets.
+
+Where a widget's callback runs is up to the front end: JupyterLab sends it to a thread beside the one that runs the
+cells. Hence the locks.
+"""
+
+import asyncio
+import concurrent.futures
+import html
+import importlib.metadata
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython import get_ipython
+from matplotlib.figure import Figure
+
+from course_lib import plots
+
+Control = ipywidgets.Widget  # anything with a `value` and a `description`
+
+BUSY = '<span class="course-busy">computing…</span>'
+# The mark appears only when an answer takes longer than a quarter of a second: a blink at every move would disturb.
+STYLE = """<style>
+.course-card {border: 1px solid var(--jp-border-color2, #ccc); border-radius: 8px; padding: 10px 12px;}
+.course-card, .course-card label, .course-card .widget-label, .course-card .widget-readout,
+.course-card .widget-html-content {color: var(--jp-ui-font-color1, #1a1a1a); font-size: 15px; line-height: 1.45;}
+.course-title {font-weight: 600; font-size: 17px;}
+.course-status {min-height: 1.5em; color: var(--jp-ui-font-color2, #555); font-size: 13px;}
+.course-busy {animation: course-appear 0s linear 0.25s both;}
+@keyframes course-appear {from {visibility: hidden;} to {visibility: visible;}}
+.course-sentence {min-height: 2.9em; max-width: 46em;}
+.course-alert {border-left: 4px solid var(--jp-error-color1, #b00020); padding: 2px 8px;}
+.course-table table {border-collapse: collapse;}
+.course-table th, .course-table td {border: 1px solid var(--jp-border-color2, #ccc); padding: 2px 8px;
+  text-align: right;}
+.course-card img {display: block; background: #fff;}
+</style>"""
+# ipywidgets gives a slider's handle no accessible name and its HTML no live region; this sets both, once, in the page.
+NAMES = """<img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+style="position:absolute;width:1px;height:1px" onload="
+const card = this.closest('.course-card'); let left = 40;
+const name = () => {
+  card.querySelectorAll('[role=slider]').forEach(handle => {
+    const label = handle.closest('.widget-inline-hbox').querySelector('label');
+    if (label) handle.setAttribute('aria-label', label.textContent); });
+  card.querySelectorAll('.course-live .widget-html-content').forEach(region => {
+    region.setAttribute('aria-live', 'polite'); region.setAttribute('aria-atomic', 'true'); });
+  if (--left) setTimeout(name, 250); };
+if (card) name();">"""
+
+
+# ---- controls ---------------------------------------------------------------------------------------------
+
+
+def slider(
+    label: str, value: float, low: float, high: float, step: float, *, digits: int | None = None
+) -> Control:
+    """A slider for a number; whole numbers throughout make it a whole-number slider.
+
+    label   names the quantity and its unit: "cost of a miss (in false alarms)"
+    digits  after the point in the readout; by default those of `step`
+    """
+    if all(isinstance(number, int) for number in (value, low, high, step)):
+        return ipywidgets.IntSlider(value, low, high, step, description=label)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9)) if digits is None else digits
+    return ipywidgets.FloatSlider(
+        value, min=low, max=high, step=step, description=label, readout_format=f".{digits}f"
+    )
+
+
+def log_slider(label: str, value: float, low: float, high: float, *, per_decade: int = 10) -> Control:
+    """A slider over powers of ten from `low` to `high`, `per_decade` steps to each."""
+    return ipywidgets.FloatLogSlider(
+        value, min=math.log10(low), max=math.log10(high), step=1 / per_decade, description=label, readout_format=".2g"
+    )  # fmt: skip
+
+
+def choice(label: str, options: Sequence, value=None) -> Control:
+    """A drop-down list; options are values, or (text, value) pairs. The first one is chosen unless `value` says so."""
+    menu = ipywidgets.Dropdown(options=options, description=label)
+    if value is not None:
+        menu.value = value
+    return menu
+
+
+def toggle(label: str, value: bool = False) -> Control:
+    """A box to tick."""
+    return ipywidgets.Checkbox(value, description=label, indent=False)
+
+
+def _dress(controls: Mapping[str, Control], continuous: bool) -> None:
+    """Labels in full and one under the other, and moves reported while dragging or at the end only."""
+    longest = max((len(control.description) for control in controls.values()), default=0)
+    for name, control in controls.items():
+        if not control.description:
+            raise ValueError(f"controls[{name!r}] must have a label that names its quantity and unit")
+        if "description_width" in control.style.keys and not isinstance(control, ipywidgets.Checkbox):
+            control.style.description_width = f"{longest + 1}ch"
+        control.layout.width = f"min(100%, {longest + 46}ch)"
+        if control.has_trait("continuous_update"):
+            control.continuous_update = continuous
+
+
+def _html(css: str = "", value: str = "") -> ipywidgets.HTML:
+    region = ipywidgets.HTML(value)
+    for name in css.split():
+        region.add_class(name)
+    return region
+
+
+def _alert(error: Exception | None, what: str) -> str:
+    """The error as a message that screen readers speak at once, or nothing."""
+    if error is None:
+        return ""
+    said = str(error) or "no reason was given"
+    return (
+        f'<div role="alert" class="course-alert"><b>{what}</b> {html.escape(said)} '
+        f"<small>({type(error).__name__})</small></div>"
+    )
+
+
+def _sentence(text: str) -> str:
+    return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'
+
+
+class _Card:
+    """What explorer and panel share: a card of widgets, and a line of text where widgets cannot be shown."""
+
+    title: str
+    widget: ipywidgets.Widget
+    error: Exception | None = None
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        bundle = self.widget._repr_mimebundle_(**kwargs) or {}
+        return {**bundle, "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: {self.title}. If you read this instead of seeing sliders, run "
+            "course_lib.widgets.doctor()>"
+        )
+
+
+# ---- the explorer -----------------------------------------------------------------------------------------
+
+
+class Explorer(_Card):
+    """Controls, a picture that follows them, the ghost of the setting before, and a sentence that says what changed.
+
+    compute   pure; called with one keyword argument per control, gives a result
+    draw      pure; (result, ghost) -> Figure; ghost is the result before the latest move, None at first
+    describe  pure; (result, previous) -> a sentence with the numbers that changed; previous is what ghost is
+    controls  name -> widget with a label (`slider`, `log_slider`, `choice`, `toggle`); at most three or four
+    table     result -> DataFrame: the picture's numbers for those who cannot see it
+    alt       result -> sentence that says what the picture shows; by default what `describe` says
+    title     the question the explorer asks
+    continuous  False waits for the end of a drag: for a compute that takes longer than about 0.3 s
+    settle    seconds; moves of one control that follow each other faster are one move, so that a drag is compared
+              with where it began and not with the pixel before
+    remember  results kept, so that going back is immediate; 0 for a compute that is not repeatable
+
+    A failing compute, draw or describe leaves picture, sentence and `result` as they were, shows the message
+    beside the controls and keeps the exception in `error`; at construction it raises.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[..., object],
+        draw: Callable[..., Figure],
+        describe: Callable[[object, object], str],
+        controls: Mapping[str, Control],
+        *,
+        table: Callable | None = None,
+        alt: Callable[[object], str] | None = None,
+        title: str = "",
+        continuous: bool = True,
+        settle: float = 0.7,
+        remember: int = 64,
+    ) -> None:
+        self.compute, self.draw, self.describe, self.table, self.alt = compute, draw, describe, table, alt
+        self.title, self.controls, self.defaults = (
+            title,
+            dict(controls),
+            {n: c.value for n, c in controls.items()},
+        )
+        self.result = self.previous = None
+        self.sentence, self.error = "", None
+        self._settle, self._remember, self._known = settle, remember, {}
+        self._shown: dict = {}  # the values that the picture shows
+        self._last_move: tuple[set[str], float] = (set(), -math.inf)
+        self._lock, self._quiet = threading.Lock(), False
+
+        _dress(self.controls, continuous)
+        self.reset_button = ipywidgets.Button(description="Reset", tooltip="back to the first setting")
+        self.table_button = ipywidgets.ToggleButton(description="Numbers as a table")
+        self.table_button.layout.width = "auto"
+        self.status, self.alert = _html("course-status"), _html()
+        self.picture, self.words, self.numbers = (
+            _html(),
+            _html("course-sentence course-live"),
+            _html("course-table"),
+        )
+        buttons = [self.reset_button] + ([self.table_button] if table else [])
+        heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
+        self.widget = ipywidgets.VBox(
+            [
+                _html(value=heading), *self.controls.values(), ipywidgets.HBox([*buttons, self.status]), self.alert,
+                self.picture, self.words, self.numbers,
+            ]
+        )  # fmt: skip
+        self.widget.add_class("course-card")
+
+        self._follow(self.values)
+        for control in self.controls.values():
+            control.observe(self._moved, "value")
+        self.reset_button.on_click(lambda _: self.reset())
+        self.table_button.observe(lambda _: self._show_table(), "value")
+
+    @property
+    def values(self) -> dict:
+        """The setting that the controls show."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def reset(self) -> None:
+        """Back to the first setting, in one step."""
+        self._quiet = True
+        try:
+            for name, control in self.controls.items():
+                control.value = self.defaults[name]
+        finally:
+            self._quiet = False
+        self._moved()
+
+    def static(self) -> None:
+        """The first setting as an ordinary figure, for readers without a kernel."""
+        result = self._result(self.defaults)
+        plots.show(self.draw(result, None), self._alt(result, self.describe(result, None)))
+
+    def _moved(self, _change=None) -> None:
+        """Answer the latest setting. A move that arrives while an answer is made is answered after it, once."""
+        if self._quiet:
+            return
+        while self.values != self._shown and self._lock.acquire(blocking=False):
+            try:
+                wanted = self.values
+                self.status.value = BUSY
+                try:
+                    self._follow(wanted)
+                    self.error = None
+                except Exception as error:  # a slider must not die of a bad setting; the message is shown
+                    self.error = error
+                    self._shown = wanted  # answered: only another setting is worth another try
+                self.alert.value = _alert(self.error, "This setting cannot be shown:")
+                self.status.value = ""
+            finally:
+                self._lock.release()
+
+    def _follow(self, values: dict) -> None:
+        """Compute, draw and say the setting; nothing changes unless all three succeed."""
+        moved = {name for name in values if values[name] != self._shown.get(name)}
+        before, at = self._last_move
+        same_move = moved == before and time.monotonic() - at < self._settle
+        previous = self.previous if same_move else self.result
+        open_before = set(plt.get_fignums())
+        try:
+            result = self._result(values)
+            sentence = self.describe(result, previous)
+            picture = plots.to_html(self.draw(result, previous), self._alt(result, sentence), dpi=100)
+        except Exception:
+            for number in set(plt.get_fignums()) - open_before:
+                plt.close(number)
+            raise
+        self.result, self.previous, self.sentence, self._shown = result, previous, sentence, values
+        self._last_move = (moved, time.monotonic())
+        self.picture.value, self.words.value = picture, _sentence(sentence)
+        self._show_table()
+
+    def _result(self, values: dict) -> object:
+        if not self._remember:
+            return self.compute(**values)
+        key = tuple(values.values())
+        if key not in self._known:
+            result = self.compute(**values)
+            while len(self._known) >= self._remember:
+                del self._known[next(iter(self._known))]
+            self._known[key] = result
+        return self._known[key]
+
+    def _alt(self, result, sentence: str) -> str:
+        return self.alt(result) if self.alt else sentence
+
+    def _show_table(self) -> None:
+        # Not a <details>: every new answer would close it again.
+        shown = self.table is not None and self.table_button.value
+        self.numbers.value = self.table(self.result).to_html(border=0) if shown else ""
+
+
+# ---- the live panel ---------------------------------------------------------------------------------------
+
+
+class Session(Protocol):
+    """What `LivePanel` needs of a training run: `rounds` once, `mix` and `set` at any time between two rounds.
+
+    rounds  iterator of statistics with .round, .class_loss (K,), .class_count (K,)
+    mix     (K,) shares of the coming round
+    set     changes a rate from the next round on
+    """
+
+    rounds: object
+    mix: object
+
+    def set(self, name: str, value: float) -> None: ...
+
+
+class LivePanel(_Card):
+    """Training that can be watched, paused, stepped and steered: loss per class and the class mix, round by round.
+
+    make_session  {control name: value} -> `Session`, fresh each time: called at the start and by Reset
+    names         one per class, rarest last
+    controls      name -> widget; moving one calls `session.set(name, value)`, also in mid-training; by default
+                  learning_rate and mixing_rate
+    title         the question the panel asks
+
+    Start trains in slices of `SLICE` seconds on the event loop that the button (or the cell) runs in, and gives way
+    between them. What goes wrong stops the run, is shown, kept in `error`, and raised by `await panel.finished()`.
+    """
+
+    SLICE, REDRAW = 0.04, 0.2  # seconds of training before giving way; between two pictures
+
+    def __init__(
+        self,
+        make_session: Callable[[dict], Session],
+        names: Sequence[str],
+        *,
+        controls: Mapping[str, Control] | None = None,
+        title: str = "Training, as it happens",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.make_session, self.names, self.title, self._clock = make_session, tuple(names), title, clock
+        self.controls = dict(controls) if controls is not None else {
+            "learning_rate": log_slider("learning rate", 0.01, 1e-4, 1.0),
+            "mixing_rate": slider("mixing rate (share of the way per round)", 0.1, 0.0, 1.0, 0.01),
+        }  # fmt: skip
+        self.defaults = {name: control.value for name, control in self.controls.items()}
+        self.error, self.running, self.complete = None, False, False
+        self._turn = threading.RLock()  # one round, one change, at a time
+        self._ended: concurrent.futures.Future | None = None
+        self._task: asyncio.Task | None = None
+
+        _dress(self.controls, True)
+        actions = {"start": self._start_clicked, "pause": self.pause, "step": self.step, "reset": self.reset}
+        self.buttons = {name: ipywidgets.Button(description=name.capitalize()) for name in actions}
+        for name, action in actions.items():
+            self.buttons[name].on_click(lambda _, action=action: action())
+        for name, control in self.controls.items():
+            control.observe(lambda change, name=name: self._steer(name, change["new"]), "value")
+        self.status, self.alert, self.picture = _html("course-status"), _html(), _html()
+        self.words = _html("course-sentence course-live")
+        heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
+        self.widget = ipywidgets.VBox(
+            [
+                _html(value=heading), ipywidgets.HBox([*self.buttons.values()]), *self.controls.values(), self.status,
+                self.alert, self.picture, self.words,
+            ]
+        )  # fmt: skip
+        self.widget.add_class("course-card")
+        self._begin()
+
+    @property
+    def values(self) -> dict:
+        return {name: control.value for name, control in self.controls.items()}
+
+    @property
+    def round(self) -> int:
+        """Rounds done."""
+        return len(self.class_loss)
+
+    def _begin(self) -> None:
+        self.session = self.make_session(self.values)
+        self._rounds = iter(self.session.rounds)
+        self.complete, self.error = False, None
+        self.class_loss: list[np.ndarray] = []  # (K,) per round; NaN where a class was not seen
+        self.mix: list[np.ndarray] = [
+            np.array(self.session.mix, dtype=float)
+        ]  # one more: the mix of the coming round
+        self._draw()
+
+    # -- what the buttons do
+
+    def start(self) -> asyncio.Task | None:
+        """Train until done, paused or failed; returns at once. Nothing happens when it runs already or is done.
+
+        Raises RuntimeError outside an event loop (a notebook has one): use `step` there.
+        """
+        with self._turn:
+            if self.running or self.complete:
+                return self._task
+            loop = asyncio.get_running_loop()
+            self.running, self.error = True, None
+            self._ended = ended = concurrent.futures.Future()
+            self._task = loop.create_task(self._train(ended))
+            self._say()
+            return self._task
+
+    def _start_clicked(self) -> None:
+        try:
+            self.start()
+        except RuntimeError as error:
+            self._fail(error)
+
+    def pause(self) -> None:
+        """Stop after the round under way."""
+        self.running = False
+        self._say()
+
+    def step(self) -> None:
+        """Exactly one round, then rest. An error is shown and kept in `error`."""
+        self.running = False
+        with self._turn:
+            self._advance()
+            self._draw()
+
+    def reset(self) -> None:
+        """End the run, set the rates back, and begin anew with a fresh session."""
+        self.running = False
+        with self._turn:
+            self._ended = self._task = self.session = None
+            if hasattr(self._rounds, "close"):
+                self._rounds.close()
+            try:
+                for name, control in self.controls.items():
+                    control.value = self.defaults[name]
+                self._begin()
+            except Exception as error:
+                self._fail(error)
+
+    async def finished(self) -> None:
+        """Wait until the run is done, paused or reset; raise what went wrong, if anything did."""
+        if self._ended is not None:
+            await asyncio.shield(asyncio.wrap_future(self._ended))
+        if self.error is not None:
+            raise self.error
+
+    # -- how it runs
+
+    async def _train(self, ended: concurrent.futures.Future) -> None:
+        try:
+            drawn = self._clock()
+            while self._going(ended):
+                began = self._clock()
+                while self._clock() - began < self.SLICE and self._going(ended):
+                    with self._turn:
+                        if self._going(ended):
+                            self._advance()
+                await asyncio.sleep(0)
+                if self._clock() - drawn >= self.REDRAW and self._going(ended):
+                    with self._turn:
+                        self._draw()  # a slice of its own
+                    drawn = self._clock()
+                    await asyncio.sleep(0)
+        finally:
+            with self._turn:
+                if self._ended is ended:
+                    self.running = False
+                    self._draw()
+            ended.set_result(None)
+
+    def _going(self, ended: concurrent.futures.Future) -> bool:
+        """Whether this run, and not one that a reset or a second start has replaced, is to go on."""
+        return self.running and self._ended is ended
+
+    def _advance(self) -> None:
+        """One round; the last one, or one that fails, ends the run."""
+        if self.complete or self.session is None:
+            return
+        try:
+            stats = next(self._rounds, None)
+            if stats is None:
+                self.complete, self.running = True, False
+            else:
+                self.class_loss.append(np.array(stats.class_loss, dtype=float))
+                self.mix.append(np.array(self.session.mix, dtype=float))
+        except Exception as error:
+            self._fail(error)
+
+    def _steer(self, name: str, value: float) -> None:
+        with self._turn:
+            try:
+                if self.session is not None:
+                    self.session.set(name, value)
+            except Exception as error:
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.running, self.error = False, error
+        self._say()
+
+    # -- what is seen
+
+    def _say(self) -> None:
+        state = (
+            "done" if self.complete else "training" if self.running else "paused" if self.round else "ready"
+        )
+        self.status.value = f"round {self.round} · {state}"
+        self.alert.value = _alert(self.error, "Training stopped:")
+
+    @property
+    def sentence(self) -> str:
+        """What the curves say now."""
+        if not self.class_loss:
+            return "No round has been trained yet: press Start or Step."
+        loss, mix = self.class_loss[-1], self.mix[-1]
+        worst = int(np.nanargmax(loss)) if np.isfinite(loss).any() else 0
+        return (
+            f"After round {self.round} the loss is largest for {self.names[worst]} ({loss[worst]:.3f}), which gets "
+            f"{mix[worst]:.0%} of the next batches; {self.names[-1]} gets {mix[-1]:.0%}."
+        )
+
+    def _draw(self) -> None:
+        try:
+            if not self.running:  # read aloud when it rests, not five times a second
+                self.words.value = _sentence(self.sentence)
+            fig = plots.live_curves(self.class_loss, self.mix, self.names)
+            self.picture.value = plots.to_html(fig, self.sentence, dpi=100)
+            self._say()
+        except Exception as error:
+            self._fail(error)
+
+
+# ---- the doctor -------------------------------------------------------------------------------------------
+
+
+class Diagnosis:
+    """What `doctor` found: `ok` and a sentence; shown by a front end, it says whether that one shows widgets."""
+
+    def __init__(self, ok: bool, sentence: str, advice: str) -> None:
+        self.ok, self.sentence, self.advice = ok, sentence, advice
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    __repr__ = __str__
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        """A widget, and beside it plain text that only a front end without widgets shows."""
+        text = f"Sliders work here. {self.sentence}" if self.ok else f"{self.sentence} {self.advice}"
+        bundle = ipywidgets.HTML(html.escape(text))._repr_mimebundle_(**kwargs) or {}
+        return {**bundle, "text/plain": f"Sliders do not work here. {self.sentence} {self.advice}"}
+
+
+def doctor() -> Diagnosis:
+    """Whether explorers work here, and what to do if not: `doctor()` as the last line of a cell.
+
+    Python's side is looked at; the page tells by which of two lines it shows.
+    """
+    advice = (
+        "Open the notebook with `make lab`, or `jupyter lab` from the course's environment, and reload the page. "
+        "Every explorer has an ordinary figure beside it: the lesson can be read without."
+    )
+    found = {}
+    for package, least in (("ipywidgets", 8), ("jupyterlab_widgets", 3)):
+        try:
+            found[package] = version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return Diagnosis(
+                False, f'{package} is not installed: run `pip install "ipywidgets>=8.1"`.', advice
+            )
+        if int(version.split(".")[0]) < least:
+            return Diagnosis(
+                False, f"{package} {version} is too old: at least version {least} is needed.", advice
+            )
+    if not hasattr(get_ipython(), "kernel"):
+        return Diagnosis(False, "No notebook runs this code, so there is no page to show sliders in.", advice)
+    versions = ", ".join(f"{package} {version}" for package, version in found.items())
+    return Diagnosis(True, f"Python's side is in order: {versions}.", advice)
