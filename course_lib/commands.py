@@ -163,18 +163,16 @@ def run(prefixes: list[str], force: bool, notebooks: Path = ROOT / "notebooks") 
     prefixes  of stems, or of paths below notebooks/: "09", "solutions/09"; none means all
     force     also notebooks whose sources differ from the last commit
     """
+    begin = tuple(prefixes) or ("",)
     lessons = [
         path
         for path in course_files(notebooks)
         if path.suffix == ".ipynb"
-        and (
-            not prefixes
-            or path.stem.startswith(tuple(prefixes))
-            or path.relative_to(notebooks).as_posix().startswith(tuple(prefixes))
-        )
+        and (path.stem.startswith(begin) or path.relative_to(notebooks).as_posix().startswith(begin))
     ]
     if not lessons:
-        print(f"No notebook below {shown(notebooks)}/ begins with {' or '.join(prefixes) or 'anything'}.")
+        begins = f" begins with {' or '.join(prefixes)}" if prefixes else ""
+        print(f"No notebook below {shown(notebooks)}/{begins}.")
         return 1
     if not force and (changed := [path for path in lessons if uncommitted(path)]):
         print("These notebooks have sources that are not committed, so nothing was run:")

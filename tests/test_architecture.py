@@ -12,6 +12,7 @@ FLOORS = [
     ["priors"],
     ["models"],
     ["metrics"],
+    ["synthetic"],
     ["data"],
     ["datasets"],
     [
