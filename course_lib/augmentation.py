@@ -1,0 +1,305 @@
+"""Acting on the data at every step: transforms that keep the label, and mixup, which blends labels as well.
+
+Each factory takes your own `torch.Generator` and returns a callable Batch -> Batch, every example of the batch
+drawing its own transform. Shape, dtype and device of x are kept and the batch that came in stays as it was.
+Augment the training part only. Whether a transform keeps the label is a fact about the data, not about the
+transform: see `DIGITS`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from course_lib.data import Batch
+
+Augmentation = Callable[[Batch], Batch]
+
+
+class LabelSafety(NamedTuple):
+    """Does `transform` leave the label true?"""
+
+    transform: str
+    safe: bool
+    reason: str
+
+
+DIGITS = (
+    LabelSafety("shift by a pixel or two", True, "a digit means the same wherever it stands"),
+    LabelSafety("rotation up to about 15 degrees", True, "people slant their writing as much"),
+    LabelSafety("noise", True, "as long as you can still read it"),
+    LabelSafety(
+        "cutout of a small square",
+        True,
+        "while no stroke that decides is gone; of 8 x 8 pixels 2 x 2 is much",
+    ),
+    LabelSafety("rotation by 30 degrees", False, "a 1 may read as a 7, and farther on a 6 as a 9"),
+    LabelSafety("horizontal flip", False, "a mirrored digit is none, or another: a 5 reads as a 2"),
+)
+
+
+def _check(generator: Generator, **strengths: float) -> None:
+    if not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
+    for name, strength in strengths.items():
+        if not (math.isfinite(strength) and strength >= 0):
+            raise ValueError(f"{name} must be finite and >= 0, got {strength}")
+
+
+def _check_pixels(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise TypeError(f"{name} must be a whole number of pixels, got {size!r}")
+
+
+def _check_floating(x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise TypeError(f"x must be floating point, got {x.dtype}")
+
+
+def _check_images(x: Tensor, **sizes: int) -> None:
+    _check_floating(x)
+    if x.ndim != 4:
+        raise ValueError(f"x must be images of shape (M, C, H, W), got {tuple(x.shape)}")
+    for name, size in sizes.items():
+        if size and size >= min(x.shape[2:]):
+            raise ValueError(
+                f"{name} must be smaller than the image, {tuple(x.shape[2:])} pixels, got {size}"
+            )
+
+
+def _uniform(shape: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
+    """Numbers in [0, 1) from the generator's device, moved to that of `like`."""
+    return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
+
+
+def _noise(like: Tensor, generator: Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=generator.device).to(like.device, like.dtype)
+
+
+def _whole_numbers(low: int, high: int, shape: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
+    """low, ..., high, both included."""
+    drawn = torch.randint(low, high + 1, shape, generator=generator, device=generator.device)
+    return drawn.to(like.device)
+
+
+def compose(*steps: Augmentation) -> Augmentation:
+    """One augmentation that applies `steps` from left to right; none is no change."""
+
+    def apply(batch: Batch) -> Batch:
+        for step in steps:
+            batch = step(batch)
+        return batch
+
+    return apply
+
+
+# ---- images -----------------------------------------------------------------------------------------------
+
+
+def shift_images(x: Tensor, pixels: Tensor) -> Tensor:
+    """Each image moved by whole pixels, exactly; what comes in at the edge is 0.
+
+    x       (M, C, H, W)
+    pixels  (M, 2) int64, down and right
+    """
+    _check_images(x)
+    M, _, H, W = x.shape
+    row = torch.arange(H, device=x.device) - pixels[:, :1]  # (M, H) where each row of the result comes from
+    column = torch.arange(W, device=x.device) - pixels[:, 1:]
+    seen = ((row >= 0) & (row < H))[:, :, None] & ((column >= 0) & (column < W))[:, None, :]
+    example = torch.arange(M, device=x.device)[:, None, None]
+    moved = x.movedim(1, -1)[example, row.clamp(0, H - 1)[:, :, None], column.clamp(0, W - 1)[:, None, :]]
+    return moved.movedim(-1, 1).masked_fill(~seen[:, None], 0).contiguous()
+
+
+def rotate_images(x: Tensor, degrees: Tensor) -> Tensor:
+    """Each image turned counter-clockwise about its centre; bilinear between pixels, 0 beyond the edge.
+
+    x        (M, C, H, W)
+    degrees  (M,)
+
+    A quarter turn of a square image is `torch.rot90`; an angle of 0 changes nothing, exactly.
+    """
+    _check_images(x)
+    work = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    angle = torch.deg2rad(degrees.to(work.device, work.dtype))
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    # affine_grid says where in [-1, 1]^2 an output pixel looks; H / W undoes its stretching of oblong images
+    H, W = x.shape[2:]
+    look = torch.stack([cos, -sin * H / W, zero, sin * W / H, cos, zero], 1).reshape(-1, 2, 3)
+    grid = F.affine_grid(look, work.shape, align_corners=False)
+    turned = F.grid_sample(work, grid, align_corners=False).to(x.dtype)
+    return torch.where((degrees == 0).to(x.device)[:, None, None, None], x, turned)
+
+
+def flip_images(x: Tensor, which: Tensor) -> Tensor:
+    """The images that `which` (M,) bool names, mirrored left to right; the others as they are."""
+    _check_images(x)
+    return torch.where(which[:, None, None, None], x.flip(-1), x)
+
+
+def cut_out(x: Tensor, corner: Tensor, size: int) -> Tensor:
+    """Each image with a square of `size` pixels set to 0; parts beyond the edge are not lost elsewhere.
+
+    corner  (M, 2) int64 top-left pixel, may lie outside
+
+    Source: DeVries & Taylor 2017, arXiv:1708.04552.
+    """
+    _check_images(x)
+    row = torch.arange(x.shape[2], device=x.device) - corner[:, :1]
+    column = torch.arange(x.shape[3], device=x.device) - corner[:, 1:]
+    inside = ((row >= 0) & (row < size))[:, :, None] & ((column >= 0) & (column < size))[:, None, :]
+    return x.masked_fill(inside[:, None], 0)
+
+
+def image_augmentation(
+    generator: Generator, *, max_shift: int = 1, max_angle: float = 10.0, flip: bool = False,
+    noise: float = 0.0, cutout: int = 0,
+) -> Augmentation:  # fmt: skip
+    """Shifts, turns and disturbs the images of a batch (M, C, H, W), each by its own draw.
+
+    max_shift  whole pixels, drawn evenly from -max_shift..max_shift down and right; 0 comes in at the edge
+    max_angle  degrees in 0..180, drawn evenly from [-max_angle, max_angle]
+    flip       mirror half of the images left to right; not label-safe for digits and letters
+    noise      standard deviation of the normal noise on every pixel; nothing is clipped
+    cutout     side in pixels of a square set to 0, its centre anywhere in the image
+
+    The order is that of the list, and a step of strength 0 is left out, so all zeros change nothing at all.
+    The defaults are label-safe for digits (`DIGITS`).
+    Raises ValueError or TypeError for a strength out of range and, when called, for x that is not images.
+    """
+    _check(generator, max_shift=max_shift, max_angle=max_angle, noise=noise, cutout=cutout)
+    _check_pixels(max_shift=max_shift, cutout=cutout)
+    if max_angle > 180:
+        raise ValueError(f"max_angle must lie in 0..180 degrees, got {max_angle}")
+
+    def augment(batch: Batch) -> Batch:
+        x, M = batch.x, len(batch.x)
+        _check_images(x, max_shift=max_shift, cutout=cutout)
+        if max_shift:
+            x = shift_images(x, _whole_numbers(-max_shift, max_shift, (M, 2), generator, x))
+        if max_angle:
+            x = rotate_images(x, (2 * _uniform((M,), generator, x) - 1) * max_angle)
+        if flip:
+            x = flip_images(x, _uniform((M,), generator, x) < 0.5)
+        if noise:
+            x = x + noise * _noise(x, generator)
+        if cutout:
+            centre = [_whole_numbers(0, size - 1, (M,), generator, x) for size in x.shape[2:]]
+            x = cut_out(x, torch.stack(centre, 1) - cutout // 2, cutout)
+        return batch._replace(x=x)
+
+    return augment
+
+
+# ---- tables -----------------------------------------------------------------------------------------------
+
+
+def table_augmentation(
+    generator: Generator, *, noise: float = 0.05, scale: Tensor | Sequence[float] | None = None
+) -> Augmentation:
+    """Adds normal noise to the columns of a table (M, D).
+
+    noise  standard deviation, as a share of the scale of a column
+    scale  (D,) scale of each column, say its standard deviation in the training part; 0 leaves a column as it
+           is, which is right for categories. Default 1, for standardised columns.
+
+    Label-safe as long as it is small beside the distance to the other classes.
+    Raises ValueError or TypeError for noise or scale out of range and, when called, for x of another width.
+    """
+    _check(generator, noise=noise)
+    size = None if scale is None else torch.as_tensor(scale).detach().clone()
+    if size is not None and (size.ndim != 1 or not torch.isfinite(size).all() or (size < 0).any()):
+        raise ValueError(f"scale must be a number >= 0 for each column, got {size.tolist()}")
+
+    def augment(batch: Batch) -> Batch:
+        x = batch.x
+        _check_floating(x)
+        if x.ndim != 2 or (size is not None and x.shape[1] != len(size)):
+            columns = "D" if size is None else len(size)
+            raise ValueError(f"x must be a table of shape (M, {columns}), got {tuple(x.shape)}")
+        if not noise:
+            return batch
+        width = noise if size is None else noise * size.to(x.device, x.dtype)
+        return batch._replace(x=x + width * _noise(x, generator))
+
+    return augment
+
+
+# ---- mixup ------------------------------------------------------------------------------------------------
+
+
+def mix_pairs(batch: Batch, partner: Tensor, share: Tensor, num_classes: int) -> Batch:
+    """Each example blended with its partner: share of itself, 1 - share of the other, in x, y and weight.
+
+    partner      (M,) int64 rows of the batch
+    share        (M,) in [0, 1]; 1 leaves x as it is, exactly
+    num_classes  K; y becomes (M, K) class probabilities in the dtype of x. y may be labels (M,) or such rows.
+
+    group and index stay those of the example itself. Raises ValueError or TypeError for y that is neither.
+    """
+    x, y = batch.x, batch.y
+    _check_floating(x)
+    if y.ndim == 1 and not y.is_floating_point():
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
+            raise ValueError(f"y must be labels 0..{num_classes - 1}, got {int(y.min())}..{int(y.max())}")
+        y = F.one_hot(y.long(), num_classes)
+    elif y.shape != (len(x), num_classes):
+        raise ValueError(
+            f"y must be whole labels (M,) or probabilities (M, {num_classes}), got {tuple(y.shape)}"
+        )
+
+    def blend(value: Tensor) -> Tensor:
+        own = share.to(value.device, value.dtype).reshape(-1, *[1] * (value.ndim - 1))
+        return own * value + (1 - own) * value[partner]
+
+    weight = None if batch.weight is None else blend(batch.weight)
+    return batch._replace(x=blend(x), y=blend(y.to(x.dtype)), weight=weight)
+
+
+def mixup(
+    generator: Generator, num_classes: int, *, concentration: float = 0.2, pairing: str = "random"
+) -> Augmentation:
+    """Blends each example with another of the batch, and their labels alike: y becomes (M, K) probabilities.
+
+    num_classes    K
+    concentration  >= 0 of the Beta(concentration, concentration) that the shares are drawn from, one share per
+                   example: small leaves nearly all as they are, 1 spreads the shares evenly; 0 keeps x exactly
+    pairing        "random": the partners are the batch in another order;
+                   "by_class": the class of a partner is drawn evenly from those in the batch, so that the tail
+                   takes part as often as the head
+
+    An example keeps the larger share, max(share, 1 - share), so that its group, index and weight still describe
+    it. The loss must take probabilities for y, as `torch.nn.functional.cross_entropy` does. The labels change by
+    design: a network trained so is less confident.
+    Raises ValueError for an argument out of range.
+    Source: Zhang et al. 2018, arXiv:1710.09412.
+    """
+    _check(generator, concentration=concentration)
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be >= 1, got {num_classes}")
+    if pairing not in ("random", "by_class"):
+        raise ValueError(f"pairing must be 'random' or 'by_class', got {pairing!r}")
+
+    def augment(batch: Batch) -> Batch:
+        M, device = len(batch.x), generator.device
+        if concentration == 0 or M == 0:
+            partner, share = torch.arange(M), torch.ones(M)
+        else:
+            # torch's Beta draws from the global generator only, so NumPy draws it, seeded by ours
+            seed = int(torch.randint(2**31, (1,), generator=generator, device=device))
+            drawn = np.random.default_rng(seed).beta(concentration, concentration, M)
+            share = torch.as_tensor(np.maximum(drawn, 1 - drawn))
+            if pairing == "random":
+                partner = torch.randperm(M, generator=generator, device=device)
+            else:
+                rarity = 1 / torch.bincount(batch.group)[batch.group].to(device, torch.float64)
+                partner = torch.multinomial(rarity, M, replacement=True, generator=generator)
+        return mix_pairs(batch, partner.to(batch.x.device), share, num_classes)
+
+    return augment
