@@ -25,6 +25,7 @@ FLOORS = [
         "training",
         "distributed",
     ],
+    ["runs"],
     ["recipes"],
     ["experiments"],
     ["plots"],
