@@ -44,7 +44,7 @@ STYLE = """<style>
   text-align: right;}
 .course-card img {display: block; background: #fff;}
 </style>"""
-# ipywidgets gives a slider's handle no accessible name and its HTML no live region; this sets both, once, in the page.
+# ipywidgets names no slider's handle and has no live regions; this sets both in the page, once.
 NAMES = """<img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 style="position:absolute;width:1px;height:1px" onload="
 const card = this.closest('.course-card'); let left = 40;
@@ -85,7 +85,7 @@ def log_slider(label: str, value: float, low: float, high: float, *, per_decade:
 
 
 def choice(label: str, options: Sequence, value=None) -> Control:
-    """A drop-down list; options are values, or (text, value) pairs. The first one is chosen unless `value` says so."""
+    """A drop-down list; options are values or (text, value) pairs, the first one chosen unless `value` is."""
     menu = ipywidgets.Dropdown(options=options, description=label)
     if value is not None:
         menu.value = value
@@ -463,10 +463,12 @@ class LivePanel(_Card):
                             self._advance()
                 await asyncio.sleep(0)
                 if self._clock() - drawn >= self.REDRAW and self._going(ended):
-                    with self._turn:
-                        self._draw()  # a slice of its own
+                    # A picture takes longer than a slice: a thread makes it while the loop stays free.
+                    picture = await asyncio.to_thread(self._picture, list(self.class_loss), list(self.mix))
+                    if self._going(ended):
+                        self.picture.value = picture
+                        self._say()
                     drawn = self._clock()
-                    await asyncio.sleep(0)
         finally:
             with self._turn:
                 if self._ended is ended:
@@ -516,21 +518,27 @@ class LivePanel(_Card):
     @property
     def sentence(self) -> str:
         """What the curves say now."""
-        if not self.class_loss:
-            return "No round has been trained yet: press Start or Step."
-        loss, mix = self.class_loss[-1], self.mix[-1]
-        worst = int(np.nanargmax(loss)) if np.isfinite(loss).any() else 0
+        return self._told(self.class_loss, self.mix)
+
+    def _told(self, class_loss: list[np.ndarray], mix: list[np.ndarray]) -> str:
+        if not class_loss or not np.isfinite(class_loss[-1]).any():
+            return "Nothing to see yet: press Start or Step to train."
+        worst, loss, share = int(np.nanargmax(class_loss[-1])), class_loss[-1], mix[-1]
+        rarest = "" if worst == len(share) - 1 else f"; {self.names[-1]}, the rarest, gets {share[-1]:.1%}"
         return (
-            f"After round {self.round} the loss is largest for {self.names[worst]} ({loss[worst]:.3f}), which gets "
-            f"{mix[worst]:.0%} of the next batches; {self.names[-1]} gets {mix[-1]:.0%}."
+            f"After {len(class_loss)} rounds {self.names[worst]} has the largest loss, {loss[worst]:.3f}, and gets "
+            f"{share[worst]:.1%} of the next batches{rarest}."
         )
+
+    def _picture(self, class_loss: list[np.ndarray], mix: list[np.ndarray]) -> str:
+        said = self._told(class_loss, mix)
+        return plots.to_html(plots.live_curves(class_loss, mix, self.names), said, dpi=100)
 
     def _draw(self) -> None:
         try:
             if not self.running:  # read aloud when it rests, not five times a second
                 self.words.value = _sentence(self.sentence)
-            fig = plots.live_curves(self.class_loss, self.mix, self.names)
-            self.picture.value = plots.to_html(fig, self.sentence, dpi=100)
+            self.picture.value = self._picture(self.class_loss, self.mix)
             self._say()
         except Exception as error:
             self._fail(error)
