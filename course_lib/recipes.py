@@ -120,7 +120,7 @@ def one_class_at_a_time(
 ) -> ClassMixBatchSampler:
     """one class at a time, a schedule"""
     shuffle = run.generator if order == "shuffled" else None
-    visits = class_order("cyclic" if order == "shuffled" else order, run.train.x, run.train.group)
+    visits = class_order("cyclic" if order == "shuffled" else order, run.train.group, run.train.x)
     cycles = max(1, math.ceil(run.budget.steps / (len(visits) * steps_per_visit))) if shuffle else 1
     mix = alternating_mix(
         visits, steps_per_visit, run.task.num_groups, cycles=cycles, shuffle_generator=shuffle
