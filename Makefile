@@ -79,6 +79,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing what the course needs ..."
 	@$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
 	@$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
-	@# No news pop-up and no call to the network when the lab opens.
-	@$(BIN)/python -m jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" >/dev/null 2>&1
+	@# No news pop-up and no call to the network when the lab opens, and no teacher's panels in a student's lab
+	@# (a teacher gets them with: .venv/bin/jupyter labextension enable --level=sys_prefix @jupyter/nbgrader).
+	@for extension in @jupyterlab/apputils-extension:announcements @jupyter/nbgrader; do \
+	  $(BIN)/python -m jupyter labextension disable --level=sys_prefix "$$extension" >/dev/null 2>&1 || true; done
 	@printf '%s\n' "$(CURDIR)" > $@
