@@ -22,14 +22,21 @@ class Learn2Mix:
     """
 
     def __init__(
-        self, prior: Tensor | Sequence[float], mixing_rate: float = 0.1, *, floor: float = 0.0, smoothing: float = 0.0
+        self,
+        prior: Tensor | Sequence[float],
+        mixing_rate: float = 0.1,
+        *,
+        floor: float = 0.0,
+        smoothing: float = 0.0,
     ) -> None:
         prior = as_shares(prior, name="prior")
         if prior.ndim != 1:
             raise ValueError(f"prior must have shape (K,), got {tuple(prior.shape)}")
         self._present = prior > 0
         if not 0 <= floor <= 1 / int(self._present.sum()):
-            raise ValueError(f"floor must lie in [0, 1/K] = [0, {1 / int(self._present.sum()):.4g}], got {floor}")
+            raise ValueError(
+                f"floor must lie in [0, 1/K] = [0, {1 / int(self._present.sum()):.4g}], got {floor}"
+            )
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}")
         self.mixing_rate = mixing_rate
@@ -52,7 +59,9 @@ class Learn2Mix:
             raise ValueError(f"mixing_rate must lie in [0, 1], got {rate}")
         self._mixing_rate = float(rate)
 
-    def update(self, class_loss: Tensor | Sequence[float], class_count: Tensor | Sequence[int] | None = None) -> Tensor:
+    def update(
+        self, class_loss: Tensor | Sequence[float], class_count: Tensor | Sequence[int] | None = None
+    ) -> Tensor:
         """The next mix, (K,) float64.
 
         class_loss   (K,) mean loss of each class over the round; ignored (so NaN is welcome) where its count is 0
@@ -69,7 +78,9 @@ class Learn2Mix:
         if class_count is not None:
             count = torch.as_tensor(class_count).detach().cpu()
             if count.shape != self._mix.shape:
-                raise ValueError(f"class_count must have shape {tuple(self._mix.shape)}, got {tuple(count.shape)}")
+                raise ValueError(
+                    f"class_count must have shape {tuple(self._mix.shape)}, got {tuple(count.shape)}"
+                )
             if not (count >= 0).all():
                 raise ValueError(f"class_count must be >= 0, got {count.tolist()}")
             met = met & (count > 0)
@@ -98,7 +109,7 @@ class Learn2Mix:
         if self.floor == 0:
             return mix
         above = torch.where(self._present, (mix - self.floor).clamp_min(0), torch.zeros_like(mix))
-        room = 1 - self.floor * self._present.sum()
+        room = (1 - self.floor * self._present.sum()).clamp_min(0)
         spread = above / above.sum() * room if above.sum() > 0 else torch.zeros_like(mix)
         return torch.where(self._present, self.floor + spread, torch.zeros_like(mix))
 
@@ -108,6 +119,10 @@ class Learn2Mix:
 
     def load_state_dict(self, state: dict) -> None:
         """Continue where `state_dict` was taken; raises ValueError, changing nothing, for another number of classes."""
-        mix = as_shares(state["mix"], len(self._mix))
-        self.mixing_rate = state["mixing_rate"]
-        self._mix, self._loss = mix, state["loss"].clone()
+        mix, loss = as_shares(state["mix"]), state["loss"]
+        if not mix.shape == loss.shape == self._mix.shape:
+            raise ValueError(
+                f"state must describe {len(self._mix)} classes, got mix {tuple(mix.shape)} and loss {tuple(loss.shape)}"
+            )
+        self.mixing_rate = state["mixing_rate"]  # raises before anything is changed
+        self._mix, self._loss = mix, loss.clone()

@@ -1,31 +1,49 @@
 """Acting on the batch: which examples meet in a step. Two engines, by class share and by example."""
 
+import operator
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Sampler
 
 from course_lib.priors import as_labels, as_shares, class_count
 
+ORDERS = ("cyclic", "frequency", "similarity")
+
 
 class Rows(Tensor):
-    """Row numbers of one batch: a plain int64 index tensor that iterates as Python ints.
+    """Row numbers of one batch: an int64 index tensor that iterates as Python ints.
 
     So `x[rows]` gathers a batch in one call, and `[dataset[i] for i in rows]`, which is what a DataLoader does with
-    any map-style set, hands each set the ints it expects.
+    any map-style set, hands each set the ints it expects. Whatever is computed from it is a plain tensor.
     """
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # operations cost what they cost on a plain tensor
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            if function is Tensor.__getitem__ and type(args[1]) is cls and args[0].device == args[1].device:
+                return args[0].index_select(0, args[1])  # the same rows, up to three times as fast
+            return function(*args, **(kwargs or {}))
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.tolist())
 
     def __reduce_ex__(self, protocol):
-        return list, (self.tolist(),)  # to a worker process as a list, not through shared memory
+        return _to_rows, (self.numpy().copy(),)  # to a worker process as bytes, not through shared memory
+
+    def __deepcopy__(self, memo):
+        return self.clone().as_subclass(type(self))
 
 
-def split_counts(batch_size: int, mix: Tensor, generator: torch.Generator, batches: int | None = None) -> Tensor:
+def _to_rows(numbers) -> Rows:
+    return torch.from_numpy(numbers).as_subclass(Rows)
+
+
+def split_counts(
+    batch_size: int, mix: Tensor, generator: torch.Generator, batches: int | None = None
+) -> Tensor:
     """Whole numbers per class that follow a mix: systematic rounding over an order of classes drawn anew each time.
 
     batch_size  M >= 1
@@ -34,18 +52,26 @@ def split_counts(batch_size: int, mix: Tensor, generator: torch.Generator, batch
 
     Each draw sums to M exactly, lies within 1 of M * mix, and is right on average, so a class with a share below
     1 / M is still seen now and then, and one with share 0 never is. The order is drawn anew because in a fixed one
-    two neighbouring rare classes would never meet.
+    two neighbouring rare classes would never meet. With ten or more classes they now meet nearly as often as if each
+    were drawn by itself (some 0.75 times as often at ten: a batch of fixed size has only so many places to fill).
     """
     _at_least_one(batch_size, "batch_size")
-    mix = as_shares(mix).expand(batches or 1, -1)
+    rows = 1 if batches is None else _at_least_one(batches, "batches")
+    mix = as_shares(mix)
+    if mix.ndim == 2 and (batches is None or len(mix) != rows):
+        raise ValueError(
+            f"mix must have shape (K,) or one row for each of {batches} batches, got {tuple(mix.shape)}"
+        )
+    mix = mix.expand(rows, -1)
     order = torch.rand(mix.shape, generator=generator).argsort(1)
     # Dividing by the last entry keeps rounding from handing an example to a class with share 0.
     reached = mix.gather(1, order).cumsum(1)
     reached = reached / reached[:, -1:] * batch_size
-    start = torch.rand(len(mix), 1, generator=generator, dtype=torch.float64)
-    marks = torch.floor(reached + start).long()
-    marks[:, -1] = batch_size
-    counts = torch.empty_like(marks).scatter_(1, order, torch.diff(marks, dim=1, prepend=torch.zeros_like(start).long()))
+    start = torch.rand(rows, 1, generator=generator, dtype=torch.float64)
+    marks = torch.floor(reached + start).long().clamp_max_(batch_size)  # M + 0.99... may round to M + 1
+    counts = torch.empty_like(marks).scatter_(
+        1, order, marks.diff(dim=1, prepend=torch.zeros_like(marks[:, :1]))
+    )
     return counts if batches is not None else counts[0]
 
 
@@ -58,32 +84,46 @@ class _Passes(Sampler):
             batches_per_epoch = max(1, num_examples // batch_size)
         self.batches_per_epoch = _at_least_one(batches_per_epoch, "batches_per_epoch")
         self.generator = torch.Generator().manual_seed(seed)
-        self._taken = 0  # batches handed out of the pass under way
-        self._before: dict | None = None  # the state in which that pass began
-        self._skip = 0  # batches of the next pass that were handed out before the state was saved
+        self._pass = torch.empty(0, self.batch_size, dtype=torch.long)  # the pass under way, a row per batch
+        self._taken = 0  # how many of them were handed out
+        self._resumed = False  # the next pass is the rest of one that was under way when the state was saved
 
     def __len__(self) -> int:
         return self.batches_per_epoch
 
     def __iter__(self) -> Iterator[Rows]:
-        self._before, self._taken = self._snapshot(), self._skip
-        skip, self._skip = self._skip, 0
-        for rows in self._draw_pass().view(-1, self.batch_size).unbind()[skip:]:
+        if not self._resumed:
+            self._pass, self._taken = self._draw_pass().view(-1, self.batch_size), 0
+        self._resumed = False
+        for rows in self._pass[self._taken :].unbind():
             self._taken += 1
             yield rows.as_subclass(Rows)
-        self._before, self._taken = None, 0
 
     def state_dict(self) -> dict:
         """Everything that decides the batches still to come; taken in mid-pass, it resumes in mid-pass.
 
         A DataLoader with workers draws ahead of the training loop, so save between passes there.
         """
-        return {**(self._before or self._snapshot()), "taken": self._taken if self._before else self._skip}
+        rest = self._pass[self._taken :].clone()
+        return {"generator": self.generator.get_state(), "rest": rest, **self._snapshot()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Continue the stream of batches where `state_dict` was taken."""
+        """Continue the stream of batches where `state_dict` was taken.
+
+        Raises ValueError, changing nothing, for the state of a sampler of another kind, batch size or data set.
+        """
+        missing = {"generator", "rest", *self._snapshot()} - set(state)
+        if missing:
+            raise ValueError(
+                f"state must be a state_dict of {type(self).__name__}, got one without {sorted(missing)}"
+            )
+        rest = state["rest"]
+        if rest.ndim != 2 or rest.shape[1] != self.batch_size:
+            raise ValueError(f"state must be of batches of {self.batch_size}, got {tuple(rest.shape)[1:]}")
+        generator = torch.Generator().set_state(state["generator"])
         self._restore(state)
-        self._before, self._taken, self._skip = None, 0, state["taken"]
+        self.generator = generator
+        self._pass, self._taken, self._resumed = rest.clone(), 0, len(rest) > 0
 
     def _snapshot(self) -> dict:
         raise NotImplementedError
@@ -179,17 +219,19 @@ class ClassMixBatchSampler(_Passes):
 
     def _snapshot(self) -> dict:
         return {
-            "generator": self.generator.get_state(),
             "decks": [deck.clone() for deck in self._decks],
+            "class_count": [len(rows) for rows in self._members],
             "mix": self._mix.clone(),
             "row": self._row,
         }
 
     def _restore(self, state: dict) -> None:
-        if len(state["decks"]) != self.num_classes:
-            raise ValueError(f"state must describe {self.num_classes} classes, got {len(state['decks'])}")
+        counts = [len(rows) for rows in self._members]
+        if state["class_count"] != counts:
+            raise ValueError(
+                f"state must be of the same labels, with class counts {counts}, got {state['class_count']}"
+            )
         self.set_mix(state["mix"])
-        self.generator.set_state(state["generator"])
         self._decks, self._row = [deck.clone() for deck in state["decks"]], state["row"]
 
 
@@ -203,7 +245,8 @@ class ExampleBatchSampler(_Passes):
     seed               own generator
 
     Does what WeightedRandomSampler does inside a BatchSampler, without its two traps: weights per *class* in place of
-    weights per *example* have the wrong length and raise (given `num_examples`), and there is no limit of 2**24 examples.
+    weights per *example* have the wrong length and raise (given `num_examples`), and there is no limit of 2**24
+    examples.
     """
 
     def __init__(
@@ -215,18 +258,25 @@ class ExampleBatchSampler(_Passes):
         num_examples: int | None = None,
         seed: int = 0,
     ) -> None:
-        probability = as_shares(probability, num_examples, "probability")
-        super().__init__(len(probability), batch_size, batches_per_epoch, seed)
-        self.num_examples = len(probability)
+        self.num_examples = (
+            len(probability) if num_examples is None else _at_least_one(num_examples, "num_examples")
+        )
+        super().__init__(self.num_examples, batch_size, batches_per_epoch, seed)
         self.set_probability(probability)
 
     def set_probability(self, probability: Tensor | Sequence[float]) -> None:
-        """Use new probabilities from the next pass on; raises ValueError, changing nothing, unless they are N shares."""
-        probability = as_shares(probability, self.num_examples, "probability")
-        if probability.ndim != 1:
-            raise ValueError(f"probability must have shape ({self.num_examples},), got {tuple(probability.shape)}")
-        self._probability = probability
-        reached = probability.cumsum(0)
+        """Use new probabilities from the next pass on.
+
+        Raises ValueError, changing nothing, unless they are N shares >= 0 summing to 1.
+        """
+        shape = tuple(torch.as_tensor(probability).shape)
+        if shape != (self.num_examples,):
+            raise ValueError(
+                f"probability must have shape ({self.num_examples},), one share per example, got {shape}; "
+                "from weights per class w: w[labels] / w[labels].sum()"
+            )
+        self._probability = as_shares(probability, name="probability")
+        reached = self._probability.cumsum(0)
         self._reached = reached / reached[-1]
 
     @property
@@ -235,22 +285,99 @@ class ExampleBatchSampler(_Passes):
         return self._probability.clone()
 
     def _draw_pass(self) -> Tensor:
-        ticket = torch.rand(
-            self.batches_per_epoch * self.batch_size, generator=self.generator, dtype=torch.float64
-        )
+        draws = self.batches_per_epoch * self.batch_size
+        ticket = torch.rand(draws, generator=self.generator, dtype=torch.float64)
         return torch.searchsorted(self._reached, ticket, right=True)
 
     def _snapshot(self) -> dict:
-        return {"generator": self.generator.get_state(), "probability": self._probability.clone()}
+        return {"probability": self._probability.clone()}
 
     def _restore(self, state: dict) -> None:
         self.set_probability(state["probability"])
-        self.generator.set_state(state["generator"])
+
+
+def class_order(
+    order: str | Sequence[int], labels: Tensor | Sequence[int], x: Tensor | None = None
+) -> list[int]:
+    """In which order alternating classes takes its turns: every class that has examples, once.
+
+    order   "cyclic": 0, 1, 2, ...; "frequency": the most frequent class first; "similarity": from the most frequent
+            class on, always to the nearest mean of x among the classes still to come; or the classes themselves
+    labels  (N,)
+    x       (N, ...) features, for "similarity" alone; distances depend on their scale
+
+    Raises ValueError for another name, for a sequence that is not those classes once each, and where x is missing
+    or of another length.
+    """
+    counts = class_count(labels)
+    present = counts.nonzero().flatten().tolist()
+    if not isinstance(order, str):
+        given = torch.as_tensor(order).tolist()
+        if sorted(given) != present:
+            raise ValueError(f"order must name each class that has examples once, {present}, got {given}")
+        return [operator.index(k) for k in given]
+    if order not in ORDERS:
+        raise ValueError(f"order must be one of {ORDERS} or a sequence of classes, got {order!r}")
+    if order == "cyclic":
+        return present
+    by_frequency = sorted(present, key=lambda k: -counts[k])
+    if order == "frequency":
+        return by_frequency
+    labels = as_labels(labels)
+    if x is None or len(x) != len(labels):
+        raise ValueError(f"x must hold {len(labels)} examples, got {None if x is None else len(x)}")
+    x = x.detach().cpu().flatten(1).double() if x.ndim > 1 else x.detach().cpu().double()[:, None]
+    means = (
+        torch.zeros(len(counts), x.shape[1], dtype=x.dtype).index_add_(0, labels, x)
+        / counts.clamp_min(1)[:, None]
+    )
+    distance = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")
+    chain, left = by_frequency[:1], set(by_frequency[1:])
+    while left:
+        chain.append(min(left, key=lambda k: (distance[chain[-1], k].item(), k)))
+        left.remove(chain[-1])
+    return chain
+
+
+def alternating_mix(
+    order: Sequence[int],
+    steps_per_visit: int,
+    num_classes: int,
+    cycles: int = 1,
+    shuffle_generator: torch.Generator | None = None,
+) -> Tensor:
+    """The mix of alternating classes, one class at a time: (T, K) one-hot rows for `ClassMixBatchSampler`.
+
+    order              classes in the order of their turns, from `class_order`; one may come twice
+    steps_per_visit    batches that a class keeps the turn for: examples per visit = steps_per_visit * batch_size
+    num_classes        K
+    cycles             how many times the order is gone through, T = cycles * len(order) * steps_per_visit
+    shuffle_generator  draw a fresh permutation of the order for every cycle; then give as many cycles as will be used
+
+    >>> alternating_mix([1, 0], 2, num_classes=2).tolist()
+    [[0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
+    """
+    _at_least_one(steps_per_visit, "steps_per_visit")
+    _at_least_one(cycles, "cycles")
+    turns = as_labels(order, "order")
+    if turns.max() >= _at_least_one(num_classes, "num_classes"):
+        raise ValueError(f"order must hold classes 0..{num_classes - 1}, got {turns.tolist()}")
+    if shuffle_generator is None:
+        visits = turns.repeat(cycles)
+    else:
+        visits = torch.cat(
+            [turns[torch.randperm(len(turns), generator=shuffle_generator)] for _ in range(cycles)]
+        )
+    return F.one_hot(visits.repeat_interleave(steps_per_visit), num_classes).double()
 
 
 def _at_least_one(number: int, name: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, int):
+    try:
+        whole = None if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        whole = None
+    if whole is None:
         raise TypeError(f"{name} must be a whole number, got {number!r}")
-    if number < 1:
+    if whole < 1:
         raise ValueError(f"{name} must be >= 1, got {number}")
-    return number
+    return whole

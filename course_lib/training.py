@@ -88,11 +88,23 @@ class SplitLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         (x, y, group), weight = self.split, self.weight()
+        if weight is not None:
+            if weight.shape != group.shape:
+                raise ValueError(
+                    f"weight must have shape {tuple(group.shape)}, one per example, got {tuple(weight.shape)}"
+                )
+            weight = weight.to(x.device)
         same = y is group  # classification: one gather serves both
         for rows in self.sampler:
-            rows = rows.to(x.device)
-            labels = group[rows]
-            batch = Batch(x[rows], labels if same else y[rows], labels, rows, None if weight is None else weight[rows])
+            rows = torch.as_tensor(rows).as_subclass(Tensor).to(x.device)
+            labels = group.index_select(0, rows)  # up to three times as fast as group[rows]
+            batch = Batch(
+                x.index_select(0, rows),
+                labels if same else y.index_select(0, rows),
+                labels,
+                rows,
+                None if weight is None else weight.index_select(0, rows),
+            )
             yield self.augment(batch) if self.augment else batch
 
 
@@ -100,18 +112,59 @@ def _as_batch(item: Batch | tuple, device: torch.device) -> Batch:
     """A loader may also yield (x, y) or (x, y, group), as any DataLoader does."""
     if isinstance(item, Batch):
         return item
+    if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+        raise TypeError(f"loader must yield Batch, (x, y) or (x, y, group), got {type(item).__name__}")
     x, y, *rest = (part.to(device) for part in item)
     group = rest[0] if rest else y
-    if group.ndim != 1 or group.dtype.is_floating_point:
+    if group.ndim != 1 or group.dtype.is_floating_point or group.dtype == torch.bool:
         raise TypeError(
             "loader must yield (x, y) with integer class labels y, or (x, y, group) with integer groups; "
             f"got a group of dtype {group.dtype} and shape {tuple(group.shape)}"
         )
-    return Batch(x, y, group, torch.arange(len(x), device=device))
+    return Batch(x, y, group.long(), torch.arange(len(x), device=device))
 
 
-def _class_means(total: Tensor, count: Tensor) -> Tensor:
-    return total / count  # 0 / 0 is NaN: not met, so not known
+class _ClassMeans:
+    """The mean of a loss per class, summed up on the device; nothing is read back before `read`."""
+
+    def __init__(self, num_groups: int, device: torch.device) -> None:
+        wide = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        self.total = torch.zeros(num_groups, dtype=wide, device=device)
+        self.count = torch.zeros_like(self.total)
+
+    def add(self, group: Tensor, each: Tensor) -> "_ClassMeans":
+        if each.shape != group.shape:
+            raise ValueError(
+                f"example_loss must give one loss per example, {tuple(group.shape)}, got {tuple(each.shape)}"
+            )
+        each = each.detach().to(self.total.dtype)
+        self.total.index_add_(0, group, each)
+        self.count.index_add_(0, group, torch.ones_like(each))
+        return self
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        mean = self.total / self.count  # 0 / 0 is NaN: not met, so not known
+        return mean.cpu().double(), self.count.cpu().long()
+
+
+def _check_groups(group: Tensor, num_groups: int, name: str) -> None:
+    if int(group.min()) < 0 or int(group.max()) >= num_groups:
+        raise ValueError(
+            f"{name} must hold groups 0..num_groups-1 with num_groups = {num_groups}, "
+            f"got {int(group.min())}..{int(group.max())}"
+        )
+
+
+def _objective(loss_fn: Callable[..., Tensor], outputs: Tensor, batch: Batch) -> Tensor:
+    if batch.weight is None:
+        return loss_fn(outputs, batch.y)
+    each = loss_fn(outputs, batch.y, reduction="none")
+    if each.shape != batch.weight.shape:  # (M, 1) times (M,) would silently broadcast to (M, M)
+        raise ValueError(
+            f'loss_fn(..., reduction="none") must give one loss per example, {tuple(batch.weight.shape)}, '
+            f"got {tuple(each.shape)}"
+        )
+    return (each * batch.weight).mean()
 
 
 def rounds(
@@ -138,10 +191,13 @@ def rounds(
     example_loss     (outputs, y) -> (M,), what class_loss averages; no second forward pass is made
     validation       a Split; its per-class loss, and `score(outputs, y)` if given, are computed after each round
     scheduler        torch scheduler, stepped after every optimiser "step" or "round" (scheduler_every); a
-                     ReduceLROnPlateau is given the score, or without one the mean validation loss, and needs "round"
+                     ReduceLROnPlateau follows the score, or without one the mean validation loss, whichever its
+                     mode, and needs "round"
 
-    Raises ValueError when the loss becomes NaN or infinite, naming the round: the weights are then as they were before
-    that round's statistics were read, and useless.
+    The model is in train mode during a round and in between.
+
+    Raises ValueError for arguments out of range, before any training, and when the loss of a round was NaN or
+    infinite, naming the round; the weights are then useless.
     """
     if rounds < 1 or num_groups < 1:
         raise ValueError(f"rounds and num_groups must be >= 1, got {rounds} and {num_groups}")
@@ -151,64 +207,71 @@ def rounds(
         raise ValueError(f"scheduler_every must be 'step' or 'round', got {scheduler_every!r}")
     plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     if plateau and (scheduler_every == "step" or validation is None):
-        raise ValueError("scheduler is a ReduceLROnPlateau: it needs scheduler_every='round' and a validation part")
+        raise ValueError(
+            "scheduler is a ReduceLROnPlateau: it needs scheduler_every='round' and a validation part"
+        )
     if score is not None and validation is None:
         raise ValueError("score needs a validation part to be computed on, got validation=None")
+    if validation is not None:
+        _check_groups(validation.group, num_groups, "validation")
+    if isinstance(loader, SplitLoader):
+        _check_groups(loader.split.group, num_groups, "loader")
     device = next(model.parameters()).device
-    steps = 0
-    for number in range(rounds):
+
+    def train_round(steps: int) -> tuple[int, float, _ClassMeans, _ClassMeans]:
         model.train()
-        total = torch.zeros(num_groups, dtype=torch.float64, device=device)
-        count = torch.zeros_like(total)
-        objective, batches, batch = torch.zeros((), dtype=torch.float64, device=device), 0, None
+        whole, last = _ClassMeans(num_groups, device), _ClassMeans(num_groups, device)
+        objective, batch, before = torch.zeros_like(whole.total[0]), None, steps
         for item in loader:
             batch = _as_batch(item, device)
+            if steps == 0:
+                _check_groups(batch.group, num_groups, "loader")
             outputs = model(batch.x)
-            if batch.weight is None:
-                loss = loss_fn(outputs, batch.y)
-            else:
-                loss = (loss_fn(outputs, batch.y, reduction="none") * batch.weight).mean()
+            loss = _objective(loss_fn, outputs, batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             if scheduler is not None and scheduler_every == "step":
                 scheduler.step()
-            each = example_loss(outputs.detach(), batch.y).double()
-            total.index_add_(0, batch.group, each)
-            count.index_add_(0, batch.group, torch.ones_like(each))
+            each = example_loss(outputs.detach(), batch.y)
+            whole.add(batch.group, each)
             objective += loss.detach()
-            batches, steps = batches + 1, steps + 1
+            steps += 1
             if steps == max_steps:
                 break
         if batch is None:
-            raise ValueError("loader must yield at least one batch a round, got none (was a generator used up?)")
-        train_loss = float(objective) / batches
-        if not np.isfinite(train_loss):
             raise ValueError(
-                f"loss_fn gave {train_loss} in round {number}: lower the learning rate, or look for NaN in the data"
+                "loader must yield at least one batch a round, got none (was a generator used up?)"
             )
-        last_total = torch.zeros_like(total).index_add_(0, batch.group, each)
-        last_count = torch.zeros_like(total).index_add_(0, batch.group, torch.ones_like(each))
-        validation_loss = value = None
-        if validation is not None:
-            held = predict(model, validation.x)
-            held_each = example_loss(held, validation.y).double()
-            held_total = torch.zeros_like(total).index_add_(0, validation.group, held_each)
-            held_count = torch.zeros_like(total).index_add_(0, validation.group, torch.ones_like(held_each))
-            validation_loss = _class_means(held_total, held_count).cpu()
-            value = None if score is None else float(score(held, validation.y))
+        return steps, float(objective) / (steps - before), whole, last.add(batch.group, each)
+
+    def validate() -> tuple[Tensor, float, float | None]:
+        outputs, y = predict(model, validation.x), validation.y.to(device)
+        each = example_loss(outputs, y)
+        held = _ClassMeans(num_groups, device).add(validation.group.to(device), each)
+        return held.read()[0], float(each.mean()), None if score is None else float(score(outputs, y))
+
+    def run() -> Iterator[RoundStats]:
+        steps = 0
+        for number in range(rounds):
+            steps, train_loss, whole, last = train_round(steps)
+            if not np.isfinite(train_loss):
+                raise ValueError(
+                    f"loss_fn gave {train_loss} in round {number}: lower the learning rate, or look for NaN in the data"
+                )
+            validation_loss = mean_loss = value = None
+            if validation is not None:
+                validation_loss, mean_loss, value = validate()
             if plateau:
-                scheduler.step(float(held_each.mean()) if value is None else value)
-        if scheduler is not None and scheduler_every == "round" and not plateau:
-            scheduler.step()
-        yield RoundStats(
-            number, steps, train_loss,
-            _class_means(total, count).cpu(), count.long().cpu(),
-            _class_means(last_total, last_count).cpu(), last_count.long().cpu(),
-            validation_loss, value,
-        )  # fmt: skip
-        if steps == max_steps:
-            return
+                better = -mean_loss if value is None else value  # larger is better
+                scheduler.step(better if scheduler.mode == "max" else -better)
+            elif scheduler is not None and scheduler_every == "round":
+                scheduler.step()
+            yield RoundStats(number, steps, train_loss, *whole.read(), *last.read(), validation_loss, value)
+            if steps == max_steps:
+                return
+
+    return run()  # a generator inside a function: bad arguments raise here, not at the first round
 
 
 _rounds = rounds  # `fit` has an argument of the same name
@@ -241,7 +304,9 @@ def fit(
     Raises ValueError for arguments out of range, before any training.
     """
     if patience is not None and (patience < 1 or validation is None):
-        raise ValueError(f"patience must be >= 1 and needs a validation part, got {patience} with {validation=}")
+        raise ValueError(
+            f"patience must be >= 1 and needs a validation part, got {patience} with {validation=}"
+        )
     unknown = set(options) - set(inspect.signature(_rounds).parameters)
     if unknown:
         raise TypeError(f"fit got unknown arguments {sorted(unknown)}")
@@ -272,10 +337,16 @@ def fit(
 
 @torch.no_grad()
 def predict(model: nn.Module, x: Tensor, *, batch_size: int = 4096) -> Tensor:
-    """Raw outputs (N, ...) in eval mode and without gradients; the model's mode is put back afterwards."""
-    was_training = model.training
+    """Raw outputs (N, ...) on the model's device, in eval mode and without gradients.
+
+    Every module's own mode is put back afterwards, also where a part of the model was frozen in eval mode.
+    """
+    first = next(model.parameters(), None)
+    device = x.device if first is None else first.device
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        return torch.cat([model(part) for part in x.split(batch_size)])
+        return torch.cat([model(part.to(device)) for part in x.split(batch_size)])
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
