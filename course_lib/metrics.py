@@ -16,10 +16,19 @@ Metric = Callable[..., float]
 
 
 def confusion(y: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """Counts, (K, K) int64: row = true class, column = predicted class (scikit-learn's convention)."""
-    return torch.bincount(y.long() * num_classes + predicted.long(), minlength=num_classes**2).reshape(
-        num_classes, num_classes
-    )
+    """Counts, (K, K) int64: row = true class, column = predicted class (scikit-learn's convention).
+
+    Raises ValueError unless y and predicted are equally long and all labels lie in 0..K-1.
+    """
+    if y.ndim != 1 or y.shape != predicted.shape:
+        raise ValueError(
+            f"predicted must be one label per y, (N,), got {tuple(predicted.shape)} for {tuple(y.shape)}"
+        )
+    for name, labels in (("y", y), ("predicted", predicted)):
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise ValueError(f"{name} must hold labels 0..{num_classes - 1}, got {labels.unique().tolist()}")
+    pairs = torch.bincount(y.long() * num_classes + predicted.long(), minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes)
 
 
 def per_class_recall(y: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
@@ -52,8 +61,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
 def t_interval(values, confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean of a few independent values and its Student-t interval: (mean, low, high).
 
-    For paired comparisons hand over the differences, one per seed. Raises ValueError for fewer than two values
-    or any that is not finite.
+    For paired comparisons hand over the differences, one per seed. Raises ValueError for fewer than two
+    values or any that is not finite.
     """
     values = np.asarray(values, dtype=float).ravel()
     if len(values) < 2:
@@ -103,29 +112,47 @@ def macro_f1(split, outputs, predicted) -> float:
     return float(sk.f1_score(split.y, predicted, average="macro", zero_division=0))
 
 
+def one_vs_rest_scores(outputs: Tensor) -> np.ndarray:
+    """Log-odds of each class against all others as a float64 array (N, K).
+
+    They rank as the probabilities do, but do not tie at 0 or 1 once a network is sure.
+    """
+    outputs = outputs.double()
+    log_chance = torch.log_softmax(outputs, 1)
+    scores = log_chance - torch.log1p(-log_chance.exp().clamp_max(0.75))
+    top, best = outputs.max(1, keepdim=True)
+    others = outputs.scatter(1, best, -torch.inf).logsumexp(1, keepdim=True)
+    return scores.scatter(1, best, top - others).numpy()
+
+
+def _macro_one_vs_rest(metric: Callable, split, outputs: Tensor) -> float:
+    """Of the last class when K = 2, else the mean over the classes for which it is defined; else NaN."""
+    scores = one_vs_rest_scores(outputs)
+    classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    truths = {k: (split.y == k).numpy() for k in classes}
+    each = [metric(truth, scores[:, k]) for k, truth in truths.items() if truth.any() and not truth.all()]
+    return float(np.mean(each)) if each else float("nan")
+
+
 def average_precision(split, outputs, predicted) -> float:
     """Step-wise area under the precision-recall curve of the positives; macro mean over classes when K > 2.
 
-    Chance level is the prevalence, so print it beside.
+    Chance level is the prevalence, so print it beside. Classes that do not occur, or that are all there is,
+    are left out; NaN when none remains.
     """
-    chance = probabilities(outputs)
-    if chance.shape[1] == 2:
-        # Log-odds, not probabilities: those tie at 1.0 once a network is sure.
-        return float(sk.average_precision_score(split.y, (outputs[:, 1] - outputs[:, 0]).double()))
-    one_hot = torch.nn.functional.one_hot(split.y, chance.shape[1]).numpy()
-    present = one_hot.any(0)
-    return float(sk.average_precision_score(one_hot[:, present], chance[:, present], average="macro"))
+    return _macro_one_vs_rest(sk.average_precision_score, split, outputs)
 
 
 def roc_auc(split, outputs, predicted) -> float:
-    """Chance that a random positive outscores a random negative; macro one-vs-rest mean when K > 2."""
-    if outputs.shape[1] == 2:
-        return float(sk.roc_auc_score(split.y, (outputs[:, 1] - outputs[:, 0]).double()))
-    return float(sk.roc_auc_score(split.y, probabilities(outputs), multi_class="ovr", labels=range(outputs.shape[1])))
+    """Chance that a random positive outscores a random negative; macro one-vs-rest mean when K > 2.
+
+    Classes that do not occur, or that are all there is, are left out; NaN when none remains.
+    """
+    return _macro_one_vs_rest(sk.roc_auc_score, split, outputs)
 
 
 def brier(split, outputs, predicted) -> float:
-    """Mean squared distance of the probability vector from the one-hot truth, over N; halved when K = 2, as usual."""
+    """Mean squared distance of the probabilities from the one-hot truth; halved when K = 2, as usual."""
     chance = probabilities(outputs)
     one_hot = np.eye(chance.shape[1])[split.y.numpy()]
     return float(((chance - one_hot) ** 2).sum(1).mean() / (2 if chance.shape[1] == 2 else 1))
@@ -136,14 +163,22 @@ def log_loss(split, outputs, predicted) -> float:
     return float(torch.nn.functional.cross_entropy(outputs.double(), split.y))
 
 
+def _squared_each(split, predicted: Tensor) -> Tensor:
+    if predicted.shape != split.y.shape:
+        raise ValueError(
+            f"predicted must have the shape of y, {tuple(split.y.shape)}, got {tuple(predicted.shape)}"
+        )
+    return (predicted.double() - split.y.double()).square().reshape(len(split.y), -1).sum(1)
+
+
 def squared_error(split, outputs, predicted) -> float:
     """Mean squared error; summed over the numbers of one example where there are several (pixels)."""
-    return float((predicted - split.y).double().square().reshape(len(split.y), -1).sum(1).mean())
+    return float(_squared_each(split, predicted).mean())
 
 
 def worst_group_error(split, outputs, predicted) -> float:
     """Squared error of the group that fares worst."""
-    each = (predicted - split.y).double().square().reshape(len(split.y), -1).sum(1)
+    each = _squared_each(split, predicted)
     return float(max(each[split.group == g].mean() for g in split.group.unique()))
 
 

@@ -1,6 +1,7 @@
 """The networks of the lessons: small enough to train in seconds, ordinary enough to be recognised."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ class MLP(nn.Sequential):
         if norm not in norms:
             raise ValueError(f"norm must be one of {sorted(norms)}, got {norm!r}")
         layers: list[nn.Module] = [nn.Flatten()]
-        for position, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+        for position, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
             layers.append(nn.Linear(fan_in, fan_out))
             if position < len(sizes) - 1:
                 layers += [norms[norm](fan_out)] if norms[norm] else []

@@ -13,11 +13,16 @@ def as_labels(labels: Tensor | Sequence[int], name: str = "labels") -> Tensor:
     Raises TypeError unless they are whole numbers, ValueError unless they are one-dimensional, at
     least one, and none negative. `name` is what the message calls the argument.
     """
-    labels = torch.as_tensor(labels).detach().cpu()
+    try:
+        labels = torch.as_tensor(labels).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be whole numbers 0..K-1: {error}") from error
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise TypeError(f"{name} must be whole numbers 0..K-1, got dtype {labels.dtype}")
     if labels.ndim != 1 or len(labels) == 0:
-        raise ValueError(f"{name} must be one label per example, shape (N,) with N >= 1, got {tuple(labels.shape)}")
+        raise ValueError(
+            f"{name} must be one label per example, shape (N,) with N >= 1, got {tuple(labels.shape)}"
+        )
     if labels.min() < 0:
         raise ValueError(f"{name} must be 0..K-1, got the negative label {int(labels.min())}")
     return labels.long()
@@ -36,7 +41,9 @@ def as_shares(shares: Tensor | Sequence[float], num_classes: int | None = None, 
     if shares.ndim not in (1, 2) or shares.numel() == 0:
         raise ValueError(f"{name} must have shape (K,) or (T, K), got {tuple(shares.shape)}")
     if num_classes is not None and shares.shape[-1] != num_classes:
-        raise ValueError(f"{name} must hold one share for each of the {num_classes} classes, got {shares.shape[-1]}")
+        raise ValueError(
+            f"{name} must hold one share for each of the {num_classes} classes, got {shares.shape[-1]}"
+        )
     if not torch.isfinite(shares).all():
         raise ValueError(f"{name} must be finite, got {shares.tolist()}")
     if (shares < 0).any():
@@ -104,6 +111,23 @@ def inverse_frequency_weights(class_count: Tensor | Sequence[int]) -> Tensor:
     return _normalised(1 / counts.clamp_min(1), counts > 0)
 
 
+def effective_number(class_count: Tensor | Sequence[int], beta: float = 0.999) -> Tensor:
+    """Effective number of examples E_k = (1 - beta**n_k) / (1 - beta) of each class, (K,) float64.
+
+    beta in [0, 1): at 0 every class that has examples counts as one; as beta -> 1, E_k -> n_k.
+
+    Raises ValueError for beta outside [0, 1).
+    Source: Cui et al. 2019, arXiv:1901.05555, eq. 2.
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must lie in [0, 1), got {beta}")
+    counts = _as_counts(class_count)
+    if beta == 0:
+        return (counts > 0).double()
+    # expm1 in float64: 1 - beta**n loses its digits when beta is near 1.
+    return torch.expm1(counts * math.log(beta)) / math.expm1(math.log(beta))
+
+
 def effective_number_weights(class_count: Tensor | Sequence[int], beta: float = 0.999) -> Tensor:
     """Class weights proportional to 1 / E_k with E_k = (1 - beta**n_k) / (1 - beta), (K,) float32.
 
@@ -113,11 +137,5 @@ def effective_number_weights(class_count: Tensor | Sequence[int], beta: float = 
     Raises ValueError for beta outside [0, 1).
     Source: Cui et al. 2019, arXiv:1901.05555, eq. 2 and section 4.1.
     """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta must lie in [0, 1), got {beta}")
-    counts = _as_counts(class_count)
-    if beta == 0:
-        return _normalised(torch.ones_like(counts), counts > 0)
-    # expm1 in float64: 1 - beta**n loses its digits when beta is near 1.
-    effective = torch.expm1(counts * math.log(beta)) / math.expm1(math.log(beta))
-    return _normalised(1 / effective.clamp_min(torch.finfo(torch.float64).tiny), counts > 0)
+    effective = effective_number(class_count, beta)
+    return _normalised(1 / torch.where(effective > 0, effective, 1), effective > 0)
