@@ -573,10 +573,16 @@ def live_curves(class_loss: Sequence, mix: Sequence, names: Sequence[str]) -> Fi
     mix         one (K,) row more: the shares before each round, and those of the coming one
     """
     # Fixed margins and no pyplot: faster than a laid-out figure, and out of the way of a cell that draws.
-    fig = Figure(figsize=(8.2, 3.4), layout="none")
-    right = 0.99 - 0.012 * (2 + max(len(name) for name in names))
-    left_axes, right_axes = fig.subplots(1, 2)
-    fig.subplots_adjust(left=0.08, right=right, bottom=0.17, top=0.9, wspace=0.25 + 3 * (1 - right))
+    before, across, behind = (
+        0.65,
+        2.6,
+        0.45 + 0.1 * max(len(name) for name in names),
+    )  # inches: ticks, axes, names
+    width = 2 * (before + across + behind)
+    fig = Figure(figsize=(width, 3.4), layout="none")
+    left_axes, right_axes = (
+        fig.add_axes(((before + shift) / width, 0.17, across / width, 0.73)) for shift in (0, width / 2)
+    )
     for ax, rows, first, quantity in (
         (left_axes, class_loss, 1, "mean loss of the class"),
         (right_axes, mix, 0, "share of the next batches"),
