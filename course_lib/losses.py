@@ -116,8 +116,8 @@ def _reduce(each: Tensor, reduction: str, divide_by: Tensor | None = None) -> Te
         return each.sum()
     if divide_by is None:
         return each.mean()
-    total = divide_by.sum()
-    return each.sum() / torch.where(total > 0, total, torch.ones_like(total))
+    # 0 / tiny where no example has weight, not 0 / 0.
+    return each.sum() / divide_by.sum().clamp_min(torch.finfo(each.dtype).tiny)
 
 
 # ---- one weight per class ----------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class FocalLoss(nn.Module):
 # ---- one class before the others ---------------------------------------------------------------------------
 
 
-def class_log_odds(logits: Tensor, priority_class: int) -> Tensor:
+def class_log_odds(logits: Tensor, prioritised_class: int) -> Tensor:
     """Log-odds of one class against all the others together, (M, K) -> (M,); for K = 2, z_1 - z_0.
 
     Its sigmoid is the class's softmax probability, so adding a constant to all scores cannot move it.
@@ -241,28 +241,30 @@ def class_log_odds(logits: Tensor, priority_class: int) -> Tensor:
     """
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(f"logits must have shape (M, K) with K >= 2, got {tuple(logits.shape)}")
-    if priority_class not in range(logits.shape[1]):
-        raise ValueError(f"priority_class must be a class 0..{logits.shape[1] - 1}, got {priority_class}")
-    others = torch.cat([logits[:, :priority_class], logits[:, priority_class + 1 :]], dim=1)
-    return logits[:, priority_class] - torch.logsumexp(others, dim=1)
+    if prioritised_class not in range(logits.shape[1]):
+        raise ValueError(
+            f"prioritised_class must be a class 0..{logits.shape[1] - 1}, got {prioritised_class}"
+        )
+    others = torch.cat([logits[:, :prioritised_class], logits[:, prioritised_class + 1 :]], dim=1)
+    return logits[:, prioritised_class] - torch.logsumexp(others, dim=1)
 
 
 def auxiliary_loss(
     logits: Tensor,
     targets: Tensor,
-    priority_class: int,
+    prioritised_class: int,
     strength: float = 1.0,
     pos_weight: float = 1.0,
     reduction: str = "mean",
 ) -> Tensor:
     """Cross-entropy plus a term on one class against the rest.
 
-    logits          (M, K) raw scores, K >= 2
-    targets         (M,) int64 labels in 0..K-1, or (M, K) class probabilities
-    priority_class  the class that matters most
-    strength        >= 0, of the term; 0 is plain cross-entropy
-    pos_weight      > 0, weight of the class's own examples inside the term (more recall, less precision)
-    reduction       "none" -> (M,); "sum"; "mean" divides by M
+    logits             (M, K) raw scores, K >= 2
+    targets            (M,) int64 labels in 0..K-1, or (M, K) class probabilities
+    prioritised_class  the class that matters most
+    strength           >= 0, of the term; 0 is plain cross-entropy
+    pos_weight         > 0, of the class's own examples inside the term: more recall, less precision
+    reduction          "none" -> (M,); "sum"; "mean" divides by M
 
     The term is binary cross-entropy on `class_log_odds` over ALL examples. Over the class's own examples
     only, as one may be tempted to write it, raising its score everywhere costs nothing, and a batch without
@@ -274,11 +276,10 @@ def auxiliary_loss(
     _check_number(strength, "strength")
     _check_number(pos_weight, "pos_weight", above_zero=True)
     targets = _check_scores(logits, targets)
-    odds = class_log_odds(logits, priority_class)
-    belongs = (
-        targets[:, priority_class] if targets.is_floating_point() else (targets == priority_class).to(odds)
-    )
-    term = -pos_weight * belongs * F.logsigmoid(odds) - (1 - belongs) * F.logsigmoid(-odds)
+    odds = class_log_odds(logits, prioritised_class)
+    soft = targets.is_floating_point()
+    own = targets[:, prioritised_class] if soft else (targets == prioritised_class).to(odds.dtype)
+    term = -pos_weight * own * F.logsigmoid(odds) - (1 - own) * F.logsigmoid(-odds)
     return _reduce(F.cross_entropy(logits, targets, reduction="none") + strength * term, reduction)
 
 
@@ -369,8 +370,8 @@ def ldam_loss(
     _check_number(scale, "scale", above_zero=True)
     targets = _check_scores(logits, targets, soft=False)
     margin = _per_class(ldam_margins(class_count, max_margin), logits, logits.shape[1], "class_count")
-    at_true_class = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
-    shifted = scale * (logits - margin * at_true_class)
+    is_true = targets[:, None] == torch.arange(logits.shape[1], device=logits.device)
+    shifted = scale * torch.where(is_true, logits - margin, logits)
     if class_weight is None:
         return F.cross_entropy(shifted, targets, reduction=reduction)
     return weighted_cross_entropy(shifted, targets, class_weight, reduction=reduction)
