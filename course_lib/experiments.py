@@ -95,7 +95,7 @@ def _on_cpu(split: Split) -> Split:
 
 def compare(
     chosen: Iterable[str | Recipe],
-    make_task: Callable[[int], Task],
+    make_task: Callable[..., Task],
     seeds: Iterable[int],
     *,
     budget: Budget | None = None,
@@ -110,7 +110,7 @@ def compare(
 
     chosen     names in RECIPES, or recipes of your own; "plain" is always added, and "uniform" whenever one of them
                chooses its batches
-    make_task  seed -> Task, e.g. lambda seed: data.digits(20, seed=seed); called once for each seed and recipe set
+    make_task  called as make_task(seed=seed) -> Task, e.g. functools.partial(data.digits, 20)
     seeds      at least two, all different: differences are paired by seed
     budget     the same for all
     metrics    names in metrics.METRICS
@@ -151,11 +151,17 @@ def compare(
             jobs = [(*job[:-1], None) for job in jobs]
         elif unkeyed:
             print(f"Not cached, since they hold a function that cannot be named: {', '.join(unkeyed)}.")
-    stream = joblib.Parallel(n_jobs=workers, return_as="generator")(
-        joblib.delayed(_job)(*job) for job in jobs
-    )
-    found = [row for part in tqdm(stream, total=len(jobs), disable=not progress, desc="runs") for row in part]
-    return pd.DataFrame(found)
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng():  # the caller's random stream goes on as if nothing had run
+            stream = joblib.Parallel(n_jobs=workers, return_as="generator")(
+                joblib.delayed(_job)(*j) for j in jobs
+            )
+            bar = tqdm(stream, total=len(jobs), disable=not progress, desc="runs")
+            return pd.DataFrame([row for rows_of_run in bar for row in rows_of_run])
+    finally:
+        torch.set_num_threads(threads)
+        _latest_task.clear()
 
 
 def learning_rates(*rates: float) -> Callable[[Recipe, Budget], list[Candidate]]:
@@ -198,12 +204,12 @@ def _same_effort(one: Budget, other: Budget) -> bool:
 _latest_task: dict[tuple, Task] = {}
 
 
-def _task(make_task: Callable[[int], Task], seed: int) -> Task:
+def _task(make_task: Callable[..., Task], seed: int) -> Task:
     """The task of a seed; recipes of one seed follow each other and share it, so nothing may change a task."""
     key = (describe(make_task) or id(make_task), seed)
     if key not in _latest_task:
         _latest_task.clear()
-        _latest_task[key] = make_task(seed)
+        _latest_task[key] = make_task(seed=seed)
     return _latest_task[key]
 
 

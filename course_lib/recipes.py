@@ -68,15 +68,17 @@ def mix_up(run: Run, concentration: float = 0.2) -> Callable[[Batch], Batch]:
 # ---- the batch --------------------------------------------------------------------------------------------
 
 
-def mixed(run: Run, mix: Tensor) -> ClassMixBatchSampler:
+def mixed(run: Run, mix: Tensor, batches_per_update: int | None = None) -> ClassMixBatchSampler:
+    """A sampler for this run; its pass is a round, after which feedback acts."""
+    batches = batches_per_update or run.steps_per_round
     return ClassMixBatchSampler(
-        run.train.group, run.budget.batch_size, mix, batches_per_epoch=run.steps_per_round, seed=run.seed
+        run.train.group, run.budget.batch_size, mix, batches_per_epoch=batches, seed=run.seed
     )
 
 
-def prior_mix(run: Run) -> ClassMixBatchSampler:
+def prior_mix(run: Run, batches_per_update: int | None = None) -> ClassMixBatchSampler:
     """prior"""
-    return mixed(run, run.prior)
+    return mixed(run, run.prior, batches_per_update)
 
 
 def uniform_mix(run: Run) -> ClassMixBatchSampler:
