@@ -8,6 +8,7 @@ transform: see `DIGITS`.
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +47,10 @@ def _check(generator: Generator, **strengths: float) -> None:
     if not isinstance(generator, Generator):
         raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
     for name, strength in strengths.items():
+        if isinstance(strength, bool) or not isinstance(strength, Real):
+            raise TypeError(f"{name} must be a number, got {strength!r}")
         if not (math.isfinite(strength) and strength >= 0):
             raise ValueError(f"{name} must be finite and >= 0, got {strength}")
-
-
-def _check_pixels(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise TypeError(f"{name} must be a whole number of pixels, got {size!r}")
 
 
 def _check_floating(x: Tensor) -> None:
@@ -61,30 +58,26 @@ def _check_floating(x: Tensor) -> None:
         raise TypeError(f"x must be floating point, got {x.dtype}")
 
 
-def _check_images(x: Tensor, **sizes: int) -> None:
+def _check_images(x: Tensor, **sizes: float) -> None:
     _check_floating(x)
     if x.ndim != 4:
         raise ValueError(f"x must be images of shape (M, C, H, W), got {tuple(x.shape)}")
     for name, size in sizes.items():
-        if size and size >= min(x.shape[2:]):
+        if size and math.ceil(size) >= min(x.shape[2:]):
             raise ValueError(
                 f"{name} must be smaller than the image, {tuple(x.shape[2:])} pixels, got {size}"
             )
 
 
 def _uniform(shape: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
-    """Numbers in [0, 1) from the generator's device, moved to that of `like`."""
-    return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
+    """Float64 numbers in [0, 1) from the generator's device, moved to that of `like`."""
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(
+        like.device
+    )
 
 
 def _noise(like: Tensor, generator: Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=generator.device).to(like.device, like.dtype)
-
-
-def _whole_numbers(low: int, high: int, shape: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
-    """low, ..., high, both included."""
-    drawn = torch.randint(low, high + 1, shape, generator=generator, device=generator.device)
-    return drawn.to(like.device)
 
 
 def compose(*steps: Augmentation) -> Augmentation:
@@ -158,12 +151,13 @@ def cut_out(x: Tensor, corner: Tensor, size: int) -> Tensor:
 
 
 def image_augmentation(
-    generator: Generator, *, max_shift: int = 1, max_angle: float = 10.0, flip: bool = False,
+    generator: Generator, *, max_shift: float = 1, max_angle: float = 10.0, flip: bool = False,
     noise: float = 0.0, cutout: int = 0,
 ) -> Augmentation:  # fmt: skip
     """Shifts, turns and disturbs the images of a batch (M, C, H, W), each by its own draw.
 
-    max_shift  whole pixels, drawn evenly from -max_shift..max_shift down and right; 0 comes in at the edge
+    max_shift  images move by whole pixels, down and right, drawn evenly from -max_shift..max_shift; 0 comes in at
+               the edge. The fraction of a 1.5 is the share of images that may move by one pixel more.
     max_angle  degrees in 0..180, drawn evenly from [-max_angle, max_angle]
     flip       mirror half of the images left to right; not label-safe for digits and letters
     noise      standard deviation of the normal noise on every pixel; nothing is clipped
@@ -174,7 +168,8 @@ def image_augmentation(
     Raises ValueError or TypeError for a strength out of range and, when called, for x that is not images.
     """
     _check(generator, max_shift=max_shift, max_angle=max_angle, noise=noise, cutout=cutout)
-    _check_pixels(max_shift=max_shift, cutout=cutout)
+    if not isinstance(cutout, int):
+        raise TypeError(f"cutout must be a whole number of pixels, got {cutout!r}")
     if max_angle > 180:
         raise ValueError(f"max_angle must lie in 0..180 degrees, got {max_angle}")
 
@@ -182,7 +177,9 @@ def image_augmentation(
         x, M = batch.x, len(batch.x)
         _check_images(x, max_shift=max_shift, cutout=cutout)
         if max_shift:
-            x = shift_images(x, _whole_numbers(-max_shift, max_shift, (M, 2), generator, x))
+            reach = (max_shift + _uniform((M, 1), generator, x)).floor()
+            step = (_uniform((M, 2), generator, x) * (2 * reach + 1)).floor()
+            x = shift_images(x, (step.minimum(2 * reach) - reach).long())
         if max_angle:
             x = rotate_images(x, (2 * _uniform((M,), generator, x) - 1) * max_angle)
         if flip:
@@ -190,8 +187,9 @@ def image_augmentation(
         if noise:
             x = x + noise * _noise(x, generator)
         if cutout:
-            centre = [_whole_numbers(0, size - 1, (M,), generator, x) for size in x.shape[2:]]
-            x = cut_out(x, torch.stack(centre, 1) - cutout // 2, cutout)
+            size = torch.tensor(x.shape[2:], device=x.device)
+            centre = (_uniform((M, 2), generator, x) * size).long()
+            x = cut_out(x, centre - cutout // 2, cutout)
         return batch._replace(x=x)
 
     return augment
