@@ -20,6 +20,7 @@ from typing import Protocol
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from IPython import get_ipython
 from matplotlib.figure import Figure
 
@@ -128,6 +129,10 @@ def _alert(error: Exception | None, what: str) -> str:
     )
 
 
+def _copy(values) -> np.ndarray:
+    return np.asarray(values, dtype=float).copy()
+
+
 def _sentence(text: str) -> str:
     return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'
 
@@ -160,7 +165,7 @@ class Explorer(_Card):
     draw      pure; (result, ghost) -> Figure; ghost is the result before the latest move, None at first
     describe  pure; (result, previous) -> a sentence with the numbers that changed; previous is what ghost is
     controls  name -> widget with a label (`slider`, `log_slider`, `choice`, `toggle`); at most three or four
-    table     result -> DataFrame: the picture's numbers for those who cannot see it
+    table     result -> DataFrame or rows (dicts): the picture's numbers for those who cannot see it
     alt       result -> sentence that says what the picture shows; by default what `describe` says
     title     the question the explorer asks
     continuous  False waits for the end of a drag: for a compute that takes longer than about 0.3 s
@@ -187,11 +192,8 @@ class Explorer(_Card):
         remember: int = 64,
     ) -> None:
         self.compute, self.draw, self.describe, self.table, self.alt = compute, draw, describe, table, alt
-        self.title, self.controls, self.defaults = (
-            title,
-            dict(controls),
-            {n: c.value for n, c in controls.items()},
-        )
+        self.title, self.controls = title, dict(controls)
+        self.defaults = self.values
         self.result = self.previous = None
         self.sentence, self.error = "", None
         self._settle, self._remember, self._known = settle, remember, {}
@@ -204,11 +206,8 @@ class Explorer(_Card):
         self.table_button = ipywidgets.ToggleButton(description="Numbers as a table")
         self.table_button.layout.width = "auto"
         self.status, self.alert = _html("course-status"), _html()
-        self.picture, self.words, self.numbers = (
-            _html(),
-            _html("course-sentence course-live"),
-            _html("course-table"),
-        )
+        self.picture, self.words = _html(), _html("course-sentence course-live")
+        self.numbers = _html("course-table")
         buttons = [self.reset_button] + ([self.table_button] if table else [])
         heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
         self.widget = ipywidgets.VBox(
@@ -223,7 +222,7 @@ class Explorer(_Card):
         for control in self.controls.values():
             control.observe(self._moved, "value")
         self.reset_button.on_click(lambda _: self.reset())
-        self.table_button.observe(lambda _: self._show_table(), "value")
+        self.table_button.observe(self._table_toggled, "value")
 
     @property
     def values(self) -> dict:
@@ -275,14 +274,14 @@ class Explorer(_Card):
             result = self._result(values)
             sentence = self.describe(result, previous)
             picture = plots.to_html(self.draw(result, previous), self._alt(result, sentence), dpi=100)
+            numbers = self._table(result)
         except Exception:
             for number in set(plt.get_fignums()) - open_before:
                 plt.close(number)
             raise
         self.result, self.previous, self.sentence, self._shown = result, previous, sentence, values
         self._last_move = (moved, time.monotonic())
-        self.picture.value, self.words.value = picture, _sentence(sentence)
-        self._show_table()
+        self.picture.value, self.words.value, self.numbers.value = picture, _sentence(sentence), numbers
 
     def _result(self, values: dict) -> object:
         if not self._remember:
@@ -298,10 +297,18 @@ class Explorer(_Card):
     def _alt(self, result, sentence: str) -> str:
         return self.alt(result) if self.alt else sentence
 
-    def _show_table(self) -> None:
-        # Not a <details>: every new answer would close it again.
-        shown = self.table is not None and self.table_button.value
-        self.numbers.value = self.table(self.result).to_html(border=0) if shown else ""
+    def _table(self, result) -> str:
+        """The numbers, when asked for. Not in a <details>: every new answer would close it again."""
+        if not (self.table and self.table_button.value):
+            return ""
+        return pd.DataFrame(self.table(result)).to_html(border=0, float_format="{:.4g}".format)
+
+    def _table_toggled(self, _change) -> None:
+        try:
+            self.numbers.value = self._table(self.result)
+        except Exception as error:
+            self.error = error
+            self.alert.value = _alert(error, "These numbers cannot be shown:")
 
 
 # ---- the live panel ---------------------------------------------------------------------------------------
@@ -389,9 +396,7 @@ class LivePanel(_Card):
         self._rounds = iter(self.session.rounds)
         self.complete, self.error = False, None
         self.class_loss: list[np.ndarray] = []  # (K,) per round; NaN where a class was not seen
-        self.mix: list[np.ndarray] = [
-            np.array(self.session.mix, dtype=float)
-        ]  # one more: the mix of the coming round
+        self.mix: list[np.ndarray] = [_copy(self.session.mix)]  # one more: the mix of the coming round
         self._draw()
 
     # -- what the buttons do
@@ -489,8 +494,8 @@ class LivePanel(_Card):
             if stats is None:
                 self.complete, self.running = True, False
             else:
-                self.class_loss.append(np.array(stats.class_loss, dtype=float))
-                self.mix.append(np.array(self.session.mix, dtype=float))
+                self.class_loss.append(_copy(stats.class_loss))
+                self.mix.append(_copy(self.session.mix))
         except Exception as error:
             self._fail(error)
 
@@ -526,7 +531,7 @@ class LivePanel(_Card):
         worst, loss, share = int(np.nanargmax(class_loss[-1])), class_loss[-1], mix[-1]
         rarest = "" if worst == len(share) - 1 else f"; {self.names[-1]}, the rarest, gets {share[-1]:.1%}"
         return (
-            f"After {len(class_loss)} rounds {self.names[worst]} has the largest loss, {loss[worst]:.3f}, and gets "
+            f"After round {len(class_loss)} {self.names[worst]} has the largest loss, {loss[worst]:.3f}, and gets "
             f"{share[worst]:.1%} of the next batches{rarest}."
         )
 

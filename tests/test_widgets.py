@@ -1,0 +1,623 @@
+"""Explorers and the live panel, driven by their controls' values as a reader's hand would drive them."""
+
+import asyncio
+import html
+import math
+import threading
+import time
+from types import SimpleNamespace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from course_lib import plots, widgets
+
+matplotlib.use("agg")
+
+
+# ---- an explorer ------------------------------------------------------------------------------------------
+
+
+class Asked:
+    """A toy explorer's three functions; remembers what they were asked."""
+
+    def __init__(self):
+        self.computed, self.drawn = [], []
+
+    def compute(self, threshold, cost):
+        self.computed.append((threshold, cost))
+        if threshold > 0.9:
+            raise ValueError("threshold must be at most 0.9, got <b>more</b>")
+        return threshold * cost
+
+    def draw(self, result, ghost=None):
+        self.drawn.append((result, ghost))
+        fig, ax = plt.subplots(figsize=(1, 1))
+        ax.plot([0, result])
+        return fig
+
+    def describe(self, result, previous):
+        before = "" if previous is None else f", before it was {previous:.2f}"
+        return f"The expected cost is {result:.2f}{before}."
+
+    def table(self, result):
+        return pd.DataFrame({"expected cost": [result]})
+
+    def explorer(self, **changes):
+        controls = {
+            "threshold": widgets.slider("threshold (probability)", 0.5, 0.0, 1.0, 0.1),
+            "cost": widgets.slider("cost of a miss (false alarms)", 4, 1, 9, 1),
+        }
+        parts = {"table": self.table, "title": "Which cut is cheapest?", "settle": 0.0, **changes}
+        return widgets.Explorer(self.compute, self.draw, self.describe, controls, **parts)
+
+
+@pytest.fixture
+def asked():
+    yield Asked()
+    plt.close("all")
+
+
+def test_the_first_setting_is_shown_at_once(asked):
+    explorer = asked.explorer()
+    assert explorer.error is None and explorer.result == 2.0
+    assert explorer.sentence == "The expected cost is 2.00."
+    assert asked.drawn == [(2.0, None)]
+    assert 'alt="The expected cost is 2.00."' in explorer.picture.value
+    assert "data:image/png;base64," in explorer.picture.value
+    assert not plt.get_fignums()
+
+
+def test_a_move_recomputes_and_says_what_changed(asked):
+    explorer = asked.explorer()
+    explorer.controls["cost"].value = 8
+    assert explorer.error is None
+    explorer.controls["threshold"].value = 0.1
+    assert explorer.error is None
+    assert asked.drawn == [(2.0, None), (4.0, 2.0), (pytest.approx(0.8), 4.0)]  # (result, ghost)
+    assert explorer.sentence == "The expected cost is 0.80, before it was 4.00."
+    assert explorer.values == {"threshold": 0.1, "cost": 8}
+
+
+def test_a_drag_is_compared_with_where_it_began(asked):
+    explorer = asked.explorer(settle=60)
+    for cost in (5, 6, 7, 8):
+        explorer.controls["cost"].value = cost
+    assert [ghost for _, ghost in asked.drawn] == [None, 2.0, 2.0, 2.0, 2.0]
+    explorer.controls["threshold"].value = 0.1  # another control: a move of its own
+    assert asked.drawn[-1] == (pytest.approx(0.8), 4.0)
+
+
+def test_the_sentence_stands_in_a_live_region_and_as_text(asked):
+    asked.describe = lambda result, previous: "Cost < 3 & falling in all cases."
+    explorer = asked.explorer()
+    assert 'aria-live="polite"' in explorer.words.value
+    assert "Cost &lt; 3 &amp; falling" in explorer.words.value
+    assert explorer.words in explorer.widget.children and "course-live" in explorer.words._dom_classes
+
+
+def test_an_own_alt_text_is_used(asked):
+    explorer = asked.explorer(alt=lambda result: f"A line that rises to {result}.")
+    assert 'alt="A line that rises to 2.0."' in explorer.picture.value
+
+
+def test_settings_seen_before_are_not_computed_again(asked):
+    explorer = asked.explorer()
+    for cost in (5, 4, 5, 4):
+        explorer.controls["cost"].value = cost
+    assert asked.computed == [(0.5, 4), (0.5, 5)]
+    assert len(asked.drawn) == 5
+
+
+def test_only_so_many_results_are_remembered(asked):
+    explorer = asked.explorer(remember=2)
+    for cost in (5, 6, 4):
+        explorer.controls["cost"].value = cost
+    assert asked.computed == [(0.5, 4), (0.5, 5), (0.5, 6), (0.5, 4)]
+
+
+def test_nothing_is_remembered_when_asked_not_to(asked):
+    explorer = asked.explorer(remember=0)
+    explorer.controls["cost"].value = 5
+    explorer.controls["cost"].value = 4
+    assert len(asked.computed) == 3
+
+
+def test_a_setting_that_fails_leaves_the_picture_and_says_why(asked):
+    explorer = asked.explorer()
+    picture = explorer.picture.value
+    explorer.controls["threshold"].value = 1.0
+    assert isinstance(explorer.error, ValueError)
+    assert 'role="alert"' in explorer.alert.value and "threshold must be at most 0.9" in explorer.alert.value
+    assert "&lt;b&gt;more" in explorer.alert.value
+    assert explorer.picture.value == picture and explorer.result == 2.0
+    assert explorer.sentence == "The expected cost is 2.00."
+    assert explorer.status.value == ""
+
+    explorer.controls["threshold"].value = 0.2
+    assert explorer.error is None and explorer.alert.value == "" and explorer.result == pytest.approx(0.8)
+    assert asked.drawn[-1][1] == 2.0  # the ghost is the last good setting
+
+
+@pytest.mark.parametrize("part", ["draw", "describe"])
+def test_a_failing_draw_or_describe_is_an_error_like_any_other(asked, part):
+    explorer = asked.explorer()
+    before = (explorer.picture.value, explorer.sentence, explorer.result)
+
+    def broken(*args):
+        plt.figure()
+        raise RuntimeError("no ink")
+
+    setattr(explorer, part, broken)
+    explorer.controls["cost"].value = 5
+    assert str(explorer.error) == "no ink"
+    assert (explorer.picture.value, explorer.sentence, explorer.result) == before
+    assert not plt.get_fignums()
+
+
+def test_a_description_that_is_no_sentence_is_an_error(asked):
+    asked.describe = lambda result, previous: "cost 3"
+    with pytest.raises(ValueError, match="must be a sentence"):
+        asked.explorer()
+
+
+def test_an_explorer_that_cannot_show_its_first_setting_raises(asked):
+    asked.compute = lambda threshold, cost: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        asked.explorer()
+
+
+def test_moves_during_a_computation_are_answered_once_with_the_latest(asked):
+    explorer = asked.explorer()
+    slow = asked.compute
+
+    def compute(threshold, cost):
+        if cost == 5:  # while it computes, the hand goes on
+            for later in (6, 7, 8):
+                explorer.controls["cost"].value = later
+        return slow(threshold, cost)
+
+    explorer.compute = compute
+    explorer.controls["cost"].value = 5
+    assert asked.computed == [(0.5, 4), (0.5, 5), (0.5, 8)]
+    assert explorer.result == 4.0 and explorer.error is None
+
+
+def test_moves_from_another_thread_are_answered_once_with_the_latest(asked):
+    explorer = asked.explorer()
+    quick, started, go_on = asked.compute, threading.Event(), threading.Event()
+
+    def compute(threshold, cost):
+        if cost == 5:
+            started.set()
+            assert go_on.wait(20)
+        return quick(threshold, cost)
+
+    explorer.compute = compute
+    hand = threading.Thread(target=lambda: setattr(explorer.controls["cost"], "value", 5))
+    hand.start()
+    assert started.wait(20)
+    assert "computing…" in explorer.status.value
+    for later in (6, 7, 8):
+        explorer.controls["cost"].value = later  # returns at once: the other thread will see it
+    go_on.set()
+    hand.join(20)
+    assert asked.computed == [(0.5, 4), (0.5, 5), (0.5, 8)]
+    assert explorer.result == 4.0 and explorer.error is None and explorer.status.value == ""
+
+
+def test_reset_goes_back_in_one_step(asked):
+    explorer = asked.explorer(remember=0)
+    explorer.controls["cost"].value = 8
+    explorer.controls["threshold"].value = 0.1
+    asked.computed.clear()
+    explorer.reset_button.click()
+    assert asked.computed == [(0.5, 4)] and explorer.values == explorer.defaults
+    assert explorer.error is None and explorer.result == 2.0
+    explorer.reset_button.click()
+    assert asked.computed == [(0.5, 4)]
+
+
+def test_reset_after_an_error_clears_it(asked):
+    explorer = asked.explorer()
+    explorer.controls["threshold"].value = 1.0
+    explorer.reset_button.click()
+    assert explorer.error is None and explorer.alert.value == ""
+
+
+def test_the_numbers_can_be_read_as_a_table_that_follows(asked):
+    explorer = asked.explorer()
+    assert explorer.numbers.value == ""
+    explorer.table_button.value = True
+    assert "<td>2</td>" in explorer.numbers.value
+    explorer.controls["cost"].value = 8
+    assert "<td>4</td>" in explorer.numbers.value
+    explorer.table_button.value = False
+    assert explorer.numbers.value == ""
+
+
+def test_a_table_may_be_rows(asked):
+    explorer = asked.explorer(table=lambda result: [{"quantity": "cost", "value": result / 3}])
+    explorer.table_button.value = True
+    assert "<th>quantity</th>" in explorer.numbers.value and "<td>0.6667</td>" in explorer.numbers.value
+
+
+def test_a_failing_table_is_an_error_beside_the_controls(asked):
+    explorer = asked.explorer(table=lambda result: 1 / 0)
+    explorer.table_button.value = True
+    assert isinstance(explorer.error, ZeroDivisionError) and 'role="alert"' in explorer.alert.value
+
+
+def test_static_is_the_first_setting_as_an_ordinary_figure(asked, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda fig, alt: shown.append((fig, alt)))
+    explorer = asked.explorer()
+    explorer.controls["cost"].value = 8
+    explorer.static()
+    assert shown[0][1] == "The expected cost is 2.00."
+    assert asked.drawn[-1] == (2.0, None) and explorer.result == 4.0
+
+
+def test_an_explorer_shows_as_a_widget_and_reads_as_a_line_without_one(asked):
+    explorer = asked.explorer()
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.widget.model_id
+    assert bundle["text/plain"] == repr(explorer)
+    assert (
+        "Which cut is cheapest?" in repr(explorer)
+        and "doctor()" in repr(explorer)
+        and len(repr(explorer)) < 200
+    )
+
+
+def test_every_control_has_a_label_and_room_for_it(asked):
+    explorer = asked.explorer()
+    assert {c.style.description_width for c in explorer.controls.values()} == {"30ch"}
+    with pytest.raises(ValueError, match=r"controls\['a'\] must have a label"):
+        widgets.Explorer(asked.compute, asked.draw, asked.describe, {"a": widgets.toggle("")})
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_costly_explorers_wait_for_the_end_of_a_drag(asked, continuous):
+    explorer = asked.explorer(continuous=continuous)
+    assert {control.continuous_update for control in explorer.controls.values()} == {continuous}
+
+
+def test_controls_hold_what_they_are_given():
+    assert isinstance(widgets.slider("n (examples)", 3, 1, 9, 1).value, int)
+    fraction = widgets.slider("share (of the batch)", 0.25, 0.0, 1.0, 0.05)
+    assert (fraction.value, fraction.readout_format) == (0.25, ".2f")
+    assert widgets.slider("ratio", 5.0, 1.0, 9.0, 1.0).readout_format == ".0f"
+    rate = widgets.log_slider("learning rate", 0.01, 1e-4, 1.0)
+    assert rate.value == 0.01 and (rate.min, rate.max) == (pytest.approx(-4), 0)
+    assert widgets.choice("optimiser", ["SGD", "Adam"]).value == "SGD"
+    assert widgets.choice("optimiser", [("plain", 1), ("adaptive", 2)], value=2).value == 2
+    assert widgets.toggle("start from the prior", True).value is True
+
+
+# ---- the live panel ---------------------------------------------------------------------------------------
+
+
+class FakeSession:
+    """Three classes, one of them never met; every round takes `cost` seconds of a clock that is ours."""
+
+    def __init__(self, values, num_rounds=20, cost=0.03, fail_at=None, now=None):
+        self.set_to = [dict(values)]
+        self.mix = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
+        self.num_rounds, self.cost, self.fail_at, self.now = num_rounds, cost, fail_at, now or [0.0]
+        self.closed = False
+        self.rounds = self._rounds()
+
+    def _rounds(self):
+        try:
+            for number in range(self.num_rounds):
+                if number == self.fail_at:
+                    raise FloatingPointError("the loss of round 3 is not finite")
+                self.now[0] += self.cost
+                self.mix = 0.9 * self.mix + 0.1 / 3
+                loss = torch.tensor([0.2, 0.9 * 0.9**number, math.nan])
+                yield SimpleNamespace(round=number, class_loss=loss, class_count=torch.tensor([9, 3, 0]))
+        finally:
+            self.closed = True
+
+    def set(self, name, value):
+        if value > 0.9:
+            raise ValueError(f"{name} is too large")
+        self.set_to.append((name, value))
+
+
+class Bench:
+    """A panel over fake sessions and a clock that only training moves; its pictures are blank unless asked for."""
+
+    def __init__(self, pictures=False, **session):
+        self.now, self.sessions = [0.0], []
+
+        def make_session(values):
+            self.sessions.append(FakeSession(values, now=self.now, **session))
+            return self.sessions[-1]
+
+        self.panel = widgets.LivePanel(make_session, ["a", "b", "c"], clock=lambda: self.now[0])
+        if not pictures:
+            self.panel._picture = lambda *args: "<img>"
+
+    async def until(self, condition):
+        for _ in range(10_000):
+            if condition():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("never came true")
+
+
+def test_a_panel_is_made_without_an_event_loop():
+    panel = Bench().panel
+    assert panel.error is None and panel.round == 0 and not panel.running
+    assert 'alt="Nothing to see yet' in panel.picture.value and "ready" in panel.status.value
+    assert "doctor()" in repr(panel) and "text/plain" in panel._repr_mimebundle_()
+
+
+def test_step_does_exactly_one_round():
+    panel = Bench(pictures=True).panel
+    panel.buttons["step"].click()
+    panel.step()
+    assert panel.round == 2 and panel.error is None and not panel.running
+    assert np.allclose(panel.class_loss[1], [0.2, 0.81, math.nan], equal_nan=True)
+    assert (
+        len(panel.mix) == 3 and panel.mix[0].tolist() == [0.7, 0.2, 0.1] and panel.mix[2][2] > panel.mix[0][2]
+    )
+    assert panel.sentence.startswith("After round 2 b has the largest loss, 0.810, and gets ")
+    assert html.escape(panel.sentence) in panel.picture.value and 'aria-live="polite"' in panel.words.value
+
+
+def test_start_trains_to_the_end_and_finished_waits_for_it():
+    bench = Bench(num_rounds=20, pictures=True)
+
+    async def lesson():
+        bench.panel.start()
+        assert bench.panel.running and bench.panel.round == 0  # returned at once
+        await bench.panel.finished()
+
+    asyncio.run(lesson())
+    panel = bench.panel
+    assert html.escape(panel.sentence) in panel.picture.value
+    assert panel.complete and not panel.running and panel.round == 20 and panel.error is None
+    assert "round 20 · done" in panel.status.value and panel.sentence in html.unescape(panel.words.value)
+
+
+def test_training_gives_way_after_every_slice():
+    bench = Bench(num_rounds=20, cost=0.03)
+    seen = []
+
+    async def lesson():
+        bench.panel.start()
+        while bench.panel.running:
+            await asyncio.sleep(0)
+            seen.append(bench.panel.round)
+
+    asyncio.run(lesson())
+    done = np.diff([0, *seen])
+    assert done.max() == 2  # rounds of 30 ms: the second one fills the slice of 40 ms
+    assert bench.panel.SLICE <= 0.05
+
+
+def test_a_picture_is_made_at_most_five_times_a_second():
+    bench = Bench(num_rounds=100, cost=0.03)  # 3 seconds on the clock
+    made = []
+
+    def counted(*args):
+        made.append(threading.current_thread())
+        return "<img>"
+
+    bench.panel._picture = counted
+
+    async def lesson():
+        bench.panel.start()
+        await bench.panel.finished()
+
+    asyncio.run(lesson())
+    assert 5 <= len(made) <= 16
+    assert threading.main_thread() not in made[:-1]  # the loop stays free meanwhile
+
+
+def test_pause_is_immediate_and_start_goes_on():
+    bench = Bench()
+    panel = bench.panel
+
+    async def lesson():
+        panel.buttons["start"].click()
+        await bench.until(lambda: panel.round >= 4)
+        panel.buttons["pause"].click()
+        at = panel.round
+        assert "paused" in panel.status.value
+        await panel.finished()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert panel.round == at and not panel.complete
+        panel.start()
+        assert panel.start() is panel._task  # a second press starts no second run
+        await panel.finished()
+
+    asyncio.run(lesson())
+    assert panel.round == 20 and panel.complete and len(bench.sessions) == 1 and panel.error is None
+
+
+def test_start_right_after_pause_does_not_run_twice():
+    bench = Bench()
+
+    async def lesson():
+        bench.panel.start()
+        await bench.until(lambda: bench.panel.round >= 2)
+        bench.panel.pause()
+        bench.panel.start()
+        await bench.panel.finished()
+
+    asyncio.run(lesson())
+    assert bench.panel.round == 20 and bench.panel.complete
+
+
+def test_step_during_training_pauses_after_one_more_round():
+    bench = Bench()
+
+    async def lesson():
+        bench.panel.start()
+        await bench.until(lambda: bench.panel.round >= 4)
+        at = bench.panel.round
+        bench.panel.step()
+        await bench.panel.finished()
+        assert bench.panel.round == at + 1 and not bench.panel.running
+
+    asyncio.run(lesson())
+
+
+def test_rates_changed_in_mid_training_reach_the_session():
+    bench = Bench()
+    panel = bench.panel
+
+    async def lesson():
+        panel.start()
+        await bench.until(lambda: panel.round >= 4)
+        panel.controls["mixing_rate"].value = 0.5
+        panel.controls["learning_rate"].value = 0.1
+        await panel.finished()
+
+    asyncio.run(lesson())
+    assert bench.sessions[0].set_to == [
+        {"learning_rate": 0.01, "mixing_rate": 0.1}, ("mixing_rate", 0.5), ("learning_rate", 0.1),
+    ]  # fmt: skip
+    assert panel.round == 20 and panel.error is None
+
+
+def test_reset_ends_the_run_and_begins_anew():
+    bench = Bench()
+    panel = bench.panel
+
+    async def lesson():
+        panel.controls["mixing_rate"].value = 0.5
+        panel.start()
+        await bench.until(lambda: panel.round >= 4)
+        waiting = asyncio.create_task(panel.finished())
+        await asyncio.sleep(0)
+        panel.buttons["reset"].click()
+        assert panel.round == 0 and not panel.running and len(panel.mix) == 1
+        await waiting
+        assert panel.round == 0
+        panel.start()
+        await panel.finished()
+
+    asyncio.run(lesson())
+    first, second = bench.sessions
+    assert first.closed and first.set_to[1:] == [("mixing_rate", 0.5)]
+    assert second.set_to == [{"learning_rate": 0.01, "mixing_rate": 0.1}]
+    assert panel.round == 20 and panel.error is None
+
+
+def test_what_goes_wrong_is_shown_kept_and_raised():
+    bench = Bench(fail_at=3)
+    panel = bench.panel
+
+    async def lesson():
+        panel.start()
+        with pytest.raises(FloatingPointError, match="round 3"):
+            await panel.finished()
+
+    asyncio.run(lesson())
+    assert isinstance(panel.error, FloatingPointError) and not panel.running and panel.round == 3
+    assert 'role="alert"' in panel.alert.value and "not finite" in panel.alert.value
+    panel.reset()
+    assert panel.error is None and panel.alert.value == ""
+
+
+def test_a_failing_step_or_rate_is_kept_too():
+    panel = Bench(fail_at=0).panel
+    panel.step()
+    assert isinstance(panel.error, FloatingPointError) and panel.round == 0
+    panel = Bench().panel
+    panel.controls["learning_rate"].value = 1.0
+    assert "learning_rate is too large" in panel.alert.value
+    with pytest.raises(ValueError, match="too large"):
+        asyncio.run(panel.finished())
+
+
+def test_a_picture_that_fails_does_not_leave_anyone_waiting(monkeypatch):
+    bench = Bench()
+
+    async def lesson():
+        bench.panel._picture = lambda *args: 1 / 0
+        bench.panel.start()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(bench.panel.finished(), 20)
+
+    asyncio.run(lesson())
+
+
+def test_a_cancelled_wait_leaves_the_training_alone():
+    bench = Bench()
+
+    async def lesson():
+        bench.panel.start()
+        waiting = asyncio.create_task(bench.panel.finished())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await bench.panel.finished()
+
+    asyncio.run(lesson())
+    assert bench.panel.complete
+
+
+def test_start_without_an_event_loop_says_so():
+    panel = Bench().panel
+    with pytest.raises(RuntimeError):
+        panel.start()
+    assert not panel.running
+    panel.buttons["start"].click()
+    assert isinstance(panel.error, RuntimeError) and 'role="alert"' in panel.alert.value
+
+
+def test_another_thread_can_wait_and_steer():
+    """JupyterLab runs callbacks in a thread beside the cells': start there, wait here."""
+    bench = Bench(num_rounds=50)
+
+    async def start():
+        bench.panel.start()
+        await bench.panel.finished()
+
+    callbacks = threading.Thread(target=lambda: asyncio.run(start()))
+    callbacks.start()
+    while bench.panel._ended is None:
+        time.sleep(0.01)
+    bench.panel.controls["mixing_rate"].value = 0.3
+    asyncio.run(bench.panel.finished())
+    callbacks.join(20)
+    assert bench.panel.round == 50 and ("mixing_rate", 0.3) in bench.sessions[0].set_to
+
+
+# ---- the doctor -------------------------------------------------------------------------------------------
+
+
+def test_doctor_outside_a_notebook_says_so():
+    found = widgets.doctor()
+    assert not found.ok and "No notebook runs this code" in str(found) and "\n" not in str(found)
+
+
+def test_doctor_leaves_it_to_the_page_which_line_it_shows(monkeypatch):
+    monkeypatch.setattr(widgets, "get_ipython", lambda: SimpleNamespace(kernel=1))
+    found = widgets.doctor()
+    bundle = found._repr_mimebundle_()
+    assert found.ok and "ipywidgets 8" in str(found)
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"].startswith("Sliders do not work here.") and "make lab" in bundle["text/plain"]
+
+
+@pytest.mark.parametrize("version", [None, "7.8.1"])
+def test_doctor_names_a_package_that_is_missing_or_too_old(monkeypatch, version):
+    def installed(package):
+        if version is None:
+            raise widgets.importlib.metadata.PackageNotFoundError(package)
+        return version
+
+    monkeypatch.setattr(widgets.importlib.metadata, "version", installed)
+    found = widgets.doctor()
+    assert not found.ok and "ipywidgets" in str(found)
