@@ -93,7 +93,7 @@ class SplitLoader:
                 raise ValueError(
                     f"weight must have shape {tuple(group.shape)}, one per example, got {tuple(weight.shape)}"
                 )
-            weight = weight.to(x.device)
+            weight = weight.to(x.device, x.dtype if x.is_floating_point() else torch.float32)
         same = y is group  # classification: one gather serves both
         for rows in self.sampler:
             rows = torch.as_tensor(rows).as_subclass(Tensor).to(x.device)
