@@ -69,11 +69,9 @@ def _check_images(x: Tensor, **sizes: float) -> None:
             )
 
 
-def _uniform(shape: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
-    """Float64 numbers in [0, 1) from the generator's device, moved to that of `like`."""
-    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(
-        like.device
-    )
+def _uniform(generator: Generator, *shape: int) -> Tensor:
+    """Float64 numbers in [0, 1), on the generator's device; only what is made of them moves to that of the images."""
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
 
 
 def _noise(like: Tensor, generator: Generator) -> Tensor:
@@ -119,6 +117,8 @@ def rotate_images(x: Tensor, degrees: Tensor) -> Tensor:
     A quarter turn of a square image is `torch.rot90`; an angle of 0 changes nothing, exactly.
     """
     _check_images(x)
+    if len(x) == 0:
+        return x  # affine_grid refuses it
     work = x if x.dtype in (torch.float32, torch.float64) else x.float()
     angle = torch.deg2rad(degrees.to(work.device, work.dtype))
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -177,18 +177,18 @@ def image_augmentation(
         x, M = batch.x, len(batch.x)
         _check_images(x, max_shift=max_shift, cutout=cutout)
         if max_shift:
-            reach = (max_shift + _uniform((M, 1), generator, x)).floor()
-            step = (_uniform((M, 2), generator, x) * (2 * reach + 1)).floor()
-            x = shift_images(x, (step.minimum(2 * reach) - reach).long())
+            reach = (max_shift + _uniform(generator, M, 1)).floor()
+            step = (_uniform(generator, M, 2) * (2 * reach + 1)).floor().minimum(2 * reach) - reach
+            x = shift_images(x, step.long().to(x.device))
         if max_angle:
-            x = rotate_images(x, (2 * _uniform((M,), generator, x) - 1) * max_angle)
+            x = rotate_images(x, (2 * _uniform(generator, M) - 1) * max_angle)
         if flip:
-            x = flip_images(x, _uniform((M,), generator, x) < 0.5)
+            x = flip_images(x, (_uniform(generator, M) < 0.5).to(x.device))
         if noise:
             x = x + noise * _noise(x, generator)
         if cutout:
-            size = torch.tensor(x.shape[2:], device=x.device)
-            centre = (_uniform((M, 2), generator, x) * size).long()
+            size = torch.tensor(x.shape[2:], device=generator.device)
+            centre = (_uniform(generator, M, 2) * size).long().to(x.device)
             x = cut_out(x, centre - cutout // 2, cutout)
         return batch._replace(x=x)
 

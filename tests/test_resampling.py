@@ -30,10 +30,7 @@ from course_lib.resampling import (
     smote_with_report,
 )
 
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
-]
+DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 RESAMPLERS = {
     "over": random_oversample,
     "under": random_undersample,
