@@ -147,6 +147,14 @@ def _pair_for_tuning(outputs: Tensor, y: Tensor, num_classes: int | None = None)
     return outputs, y
 
 
+def _as_prior(prior: Tensor | Sequence[float], name: str, num_classes: int | None = None) -> Tensor:
+    """(K,) float64 shares; a list keeps all its digits, which torch would round to float32."""
+    prior = as_shares(torch.as_tensor(prior, dtype=torch.float64), num_classes, name)
+    if prior.ndim != 1:
+        raise ValueError(f"{name} must have shape (K,), got {tuple(prior.shape)}")
+    return prior
+
+
 def _between(low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
     """A cut that `high` reaches and `low` does not, midway where floating point has a number there."""
     middle = low + (np.asarray(high) - low) / 2
@@ -234,10 +242,8 @@ def prior_correction(
     Raises ValueError for a class that has a target share but no share in training.
     Source: Saerens et al. 2002, Neural Computation 14, eq. 2.4; Elkan 2001, theorem 2.
     """
-    train = as_shares(train_prior, name="train_prior")
-    target = as_shares(target_prior, train.shape[-1], "target_prior")
-    if train.ndim != 1 or target.ndim != 1:
-        raise ValueError(f"priors must have shape (K,), got {tuple(train.shape)} and {tuple(target.shape)}")
+    train = _as_prior(train_prior, "train_prior")
+    target = _as_prior(target_prior, "target_prior", len(train))
     unseen = (train == 0) & (target > 0)
     if unseen.any():
         raise ValueError(
@@ -257,8 +263,8 @@ def logit_adjustment(prior: Tensor | Sequence[float], tau: float = 1.0) -> Decis
     Raises ValueError for a class with share 0: its score would become infinite, and it would always win.
     Source: Menon et al. 2021, arXiv:2007.07314, eq. 9.
     """
-    prior = as_shares(prior, name="prior")
-    if prior.ndim != 1 or (prior == 0).any():
+    prior = _as_prior(prior, "prior")
+    if (prior == 0).any():
         raise ValueError(f"prior must hold a positive share for each class, got {prior.tolist()}")
     if not (math.isfinite(tau) and tau >= 0):
         raise ValueError(f"tau must be a finite number >= 0, got {tau}")
@@ -402,7 +408,7 @@ def tune_tau(
     Raises ValueError for arguments that do not fit.
     """
     outputs, y = _pair_for_tuning(outputs, y)
-    prior = as_shares(prior, outputs.shape[1], "prior")
+    prior = _as_prior(prior, "prior", outputs.shape[1])
     if len(taus) == 0:
         raise ValueError("taus must hold at least one value to try, got none")
     judge = _judge(metric, y)

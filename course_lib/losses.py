@@ -87,7 +87,8 @@ def _check_scores(logits: Tensor, targets: Tensor, *, soft: bool = True) -> Tens
 
 def _per_class(values: Vector, like: Tensor, num_classes: int, name: str) -> Tensor:
     """`values` as a (K,) tensor with the dtype and device of `like`, checked."""
-    values = torch.as_tensor(values)
+    if not isinstance(values, Tensor):
+        values = torch.as_tensor(values, dtype=torch.float64)  # torch would round a list to float32
     if values.shape != (num_classes,):
         raise ValueError(
             f"{name} must have shape ({num_classes},), one number per class, got {tuple(values.shape)}"
@@ -440,7 +441,7 @@ def group_weighted_mse(
         raise ValueError(
             f"y and group must be on the device of outputs, {outputs.device}, got {y.device}, {group.device}"
         )
-    group_weight = torch.as_tensor(group_weight)
+    group_weight = torch.as_tensor(group_weight, device=outputs.device)
     if group_weight.ndim != 1:
         raise ValueError(f"group_weight must have shape (G,), got {tuple(group_weight.shape)}")
     group_weight = _per_class(group_weight, outputs, len(group_weight), "group_weight")
