@@ -286,8 +286,8 @@ def digits(
 def rare_cancer(prevalence: float = 0.10, *, hidden: Sequence[int] = (16,), seed: int = 0) -> Task:
     """Breast-cancer cell nuclei, 30 measurements: benign (0) or malignant (1), the latter made rare in every part.
 
-    prevalence  share of malignant cases, at most 0.37, that of the original set; below about 0.08 a part
-                would hold fewer than 5 of them
+    prevalence  share of malignant cases, at most 0.37, that of the original set; below 0.082 a part would
+                hold fewer than 5 of them
 
     Raises ValueError for a prevalence that cannot be had.
     Source: Wisconsin diagnostic breast cancer, as scikit-learn carries it (569 cases).

@@ -204,7 +204,7 @@ class Fraud(KnownPosterior):
         numbers = torch.tensor(table[list(FRAUD_NUMERIC)].to_numpy(dtype=float))
         parts = [(numbers - self.center) / self.scale]
         for column, values in FRAUD_CATEGORICAL.items():
-            codes = pd.Categorical(table[column], categories=list(values)).codes
+            codes = pd.Index(values).get_indexer(table[column].astype(str))
             if (codes < 0).any():
                 unknown = sorted(set(table[column].astype(str)) - set(values))
                 raise ValueError(f"table: {column} must be one of {values}, got {unknown}")
