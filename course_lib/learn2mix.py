@@ -71,7 +71,11 @@ class Learn2Mix:
         losses are 0 the mix stays. Raises ValueError, changing nothing, for a loss that is NaN, infinite or negative
         where the count is positive, and for a wrong shape.
         """
-        loss = torch.as_tensor(class_loss).detach().to("cpu", torch.float64)
+        if not isinstance(class_loss, Tensor):
+            class_loss = torch.tensor(
+                class_loss, dtype=torch.float64
+            )  # a list would become float32 otherwise
+        loss = class_loss.detach().cpu().double()
         if loss.shape != self._mix.shape:
             raise ValueError(f"class_loss must have shape {tuple(self._mix.shape)}, got {tuple(loss.shape)}")
         met = self._present
@@ -109,7 +113,7 @@ class Learn2Mix:
         if self.floor == 0:
             return mix
         above = torch.where(self._present, (mix - self.floor).clamp_min(0), torch.zeros_like(mix))
-        room = (1 - self.floor * self._present.sum()).clamp_min(0)
+        room = max(0.0, 1 - self.floor * int(self._present.sum()))
         spread = above / above.sum() * room if above.sum() > 0 else torch.zeros_like(mix)
         return torch.where(self._present, self.floor + spread, torch.zeros_like(mix))
 
