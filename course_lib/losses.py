@@ -382,21 +382,25 @@ class CosineClassifier(nn.Module):
     """A last layer without lengths: the cosine between the features and a direction per class.
 
     in_features, num_classes  >= 1
+    scale                     > 0, multiplies the cosines: 1 for `ldam_loss` with its own scale, 30 for scores whose
+                              softmax gives probabilities (then `ldam_loss` takes scale 1 and 30 times the margin)
 
-    Input (M, in_features); output (M, num_classes) in [-1, 1]. Without it a frequent class wins by growing a
+    Input (M, in_features); output (M, num_classes) in [-scale, scale]. Without it a frequent class wins by growing a
     longer weight vector, and a margin would mean nothing. Features that are all zero give cosines of 0.
     Source: Cao et al. 2019, arXiv:1906.07413, section 3.2.
     """
 
-    def __init__(self, in_features: int, num_classes: int) -> None:
+    def __init__(self, in_features: int, num_classes: int, scale: float = 1.0) -> None:
         super().__init__()
+        _check_number(scale, "scale", above_zero=True)
         if in_features < 1 or num_classes < 1:
             raise ValueError(f"in_features and num_classes must be >= 1, got {in_features} and {num_classes}")
         self.weight = nn.Parameter(torch.empty(num_classes, in_features))
         nn.init.xavier_uniform_(self.weight)
+        self.scale = scale
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+        return self.scale * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
 
 
 # ---- numbers instead of classes ----------------------------------------------------------------------------

@@ -37,7 +37,9 @@ def as_shares(shares: Tensor | Sequence[float], num_classes: int | None = None, 
 
     Raises ValueError naming `name` for anything else.
     """
-    shares = torch.as_tensor(shares).detach().to("cpu", torch.float64)
+    if not isinstance(shares, Tensor):
+        shares = torch.as_tensor(shares, dtype=torch.float64)  # a list would lose its digits in float32
+    shares = shares.detach().to("cpu", torch.float64)
     if shares.ndim not in (1, 2) or shares.numel() == 0:
         raise ValueError(f"{name} must have shape (K,) or (T, K), got {tuple(shares.shape)}")
     if num_classes is not None and shares.shape[-1] != num_classes:

@@ -190,10 +190,14 @@ def logit_adjusted(run: Run, tau: float = 1.0) -> Callable:
     return partial(losses.logit_adjusted_loss, prior=prior, tau=tau)
 
 
-def ldam(run: Run, max_margin: float = 0.5, scale: float = 30.0) -> Callable:
+COSINE_SCALE = 30.0
+
+
+def ldam(run: Run, max_margin: float = 0.5) -> Callable:
     """1, with a margin for rare classes"""
     counts = class_count(run.train.group, run.task.num_groups)
-    return partial(losses.ldam_loss, class_count=counts, max_margin=max_margin, scale=scale)
+    # The head scales its cosines, so that the outputs are scores like any other network's.
+    return partial(losses.ldam_loss, class_count=counts, max_margin=COSINE_SCALE * max_margin, scale=1.0)
 
 
 # ---- loss -> batch or weights, after each round -----------------------------------------------------------
@@ -335,7 +339,7 @@ def cosine_head(model: nn.Module, run: Run) -> nn.Module:
     *body, last = model.children()
     if not isinstance(last, nn.Linear) or not isinstance(model, nn.Sequential):
         raise TypeError(f"adapt needs an nn.Sequential that ends in nn.Linear, got {type(model).__name__}")
-    head = losses.CosineClassifier(last.in_features, last.out_features)
+    head = losses.CosineClassifier(last.in_features, last.out_features, COSINE_SCALE)
     with torch.no_grad():
         head.weight.copy_(last.weight)  # the shared initial weights, so that seeds stay paired
     return nn.Sequential(*body, head)

@@ -921,3 +921,15 @@ OUT, G = torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])
 def test_group_input_that_does_not_fit_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         group_weighted_mse(*arguments)
+
+
+def test_a_scaled_cosine_head_with_a_scaled_margin_is_ldam():
+    torch.manual_seed(0)
+    head, features, targets = CosineClassifier(5, 3), torch.randn(8, 5), torch.randint(3, (8,))
+    scaled = CosineClassifier(5, 3, scale=30.0)
+    scaled.weight = head.weight
+    counts = torch.tensor([50, 10, 2])
+    torch.testing.assert_close(
+        ldam_loss(scaled(features), targets, counts, max_margin=15.0, scale=1.0),
+        ldam_loss(head(features), targets, counts, max_margin=0.5, scale=30.0),
+    )
