@@ -8,6 +8,7 @@ is known to be right, and nothing is ever unpickled. data/README.md says what ea
 import gzip
 import hashlib
 import io
+import math
 import os
 import warnings
 import zlib
@@ -169,13 +170,13 @@ def parse_idx(content: bytes, name: str = "content") -> np.ndarray:
 
     Raises ValueError when the header is not that of such a file or the size does not fit it.
     """
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
         raise ValueError(f"{name} must be an IDX file of unsigned bytes, it starts with {content[:4]!r}")
-    header = 4 + 4 * content[3]
-    shape = tuple(int(size) for size in np.frombuffer(content[4:header], dtype=">u4"))
-    if len(shape) != content[3] or len(content) != header + int(np.prod(shape, dtype=np.int64)):
-        raise ValueError(f"{name} must hold {shape} bytes after its header, got {len(content) - header}")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    shape = tuple(np.frombuffer(content, dtype=">u4", count=content[3], offset=4).tolist())
+    data = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * content[3])
+    if len(data) != math.prod(shape):
+        raise ValueError(f"{name} must hold {math.prod(shape)} bytes for its shape {shape}, got {len(data)}")
+    return data.reshape(shape)
 
 
 # ---- images -----------------------------------------------------------------------------------------------
@@ -328,7 +329,6 @@ def _keep_shares(group: Tensor, shares: Sequence[float], seed: int) -> Tensor:
     kept = []
     for k, share in enumerate(shares):
         rows = (group == k).nonzero().flatten()
-        # The small term: 0.2 * 5 is a hair below 1 for some shares, and int cuts.
-        count = int(share * len(rows) + 1e-9)
+        count = int(share * len(rows) + 1e-9)  # 0.29 * 100 is a hair below 29, and int cuts
         kept.append(rows[torch.randperm(len(rows), generator=generator)[:count]])
     return torch.cat(kept).sort().values
