@@ -3,8 +3,8 @@
 An explorer is two pure functions and a few controls: `compute(**values)` gives a result, `draw(result, ghost)` a
 figure, `describe(result, previous)` the sentence that says what changed. `Explorer` wires them to ipywidgets.
 
-Where a widget's callback runs is up to the front end: JupyterLab sends it to a thread beside the one that runs the
-cells. Hence the locks.
+Where a widget's callback runs is up to the front end: JupyterLab may use a thread beside the one that runs the cells.
+Hence the locks.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ STYLE = """<style>
 .course-status {min-height: 1.5em; color: var(--jp-ui-font-color2, #555); font-size: 13px;}
 .course-busy {animation: course-appear 0s linear 0.25s both;}
 @keyframes course-appear {from {visibility: hidden;} to {visibility: visible;}}
-.course-sentence {min-height: 2.9em; max-width: 46em;}
+.course-sentence {min-height: 2.9em; max-width: 60em;}
 .course-alert {border-left: 4px solid var(--jp-error-color1, #b00020); padding: 2px 8px;}
 .course-table table {border-collapse: collapse;}
 .course-table th, .course-table td {border: 1px solid var(--jp-border-color2, #ccc); padding: 2px 8px;
@@ -47,7 +47,7 @@ STYLE = """<style>
 </style>"""
 # ipywidgets names no slider's handle and has no live regions; this sets both in the page, once.
 NAMES = """<img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
-style="position:absolute;width:1px;height:1px" onload="
+style="position:absolute;width:1px;height:1px;opacity:0" onload="
 const card = this.closest('.course-card'); let left = 40;
 const name = () => {
   card.querySelectorAll('[role=slider]').forEach(handle => {
@@ -116,6 +116,10 @@ def _html(css: str = "", value: str = "") -> ipywidgets.HTML:
     for name in css.split():
         region.add_class(name)
     return region
+
+
+def _row(*parts: ipywidgets.Widget) -> ipywidgets.HBox:
+    return ipywidgets.HBox(parts, layout=ipywidgets.Layout(flex_flow="row wrap"))
 
 
 def _alert(error: Exception | None, what: str) -> str:
@@ -212,8 +216,8 @@ class Explorer(_Card):
         heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
         self.widget = ipywidgets.VBox(
             [
-                _html(value=heading), *self.controls.values(), ipywidgets.HBox([*buttons, self.status]), self.alert,
-                self.picture, self.words, self.numbers,
+                _html(value=heading), *self.controls.values(), _row(*buttons, self.status, self.alert), self.picture,
+                self.words, self.numbers,
             ]
         )  # fmt: skip
         self.widget.add_class("course-card")
@@ -375,8 +379,8 @@ class LivePanel(_Card):
         heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
         self.widget = ipywidgets.VBox(
             [
-                _html(value=heading), ipywidgets.HBox([*self.buttons.values()]), *self.controls.values(), self.status,
-                self.alert, self.picture, self.words,
+                _html(value=heading), _row(*self.buttons.values()), *self.controls.values(),
+                _row(self.status, self.alert), self.picture, self.words,
             ]
         )  # fmt: skip
         self.widget.add_class("course-card")
@@ -449,7 +453,10 @@ class LivePanel(_Card):
                 self._fail(error)
 
     async def finished(self) -> None:
-        """Wait until the run is done, paused or reset; raise what went wrong, if anything did."""
+        """Wait until the run is done, paused or reset; raise what went wrong, if anything did.
+
+        In a cell it may hold up the buttons too, as any cell that runs does: await it in tests and scripts.
+        """
         if self._ended is not None:
             await asyncio.shield(asyncio.wrap_future(self._ended))
         if self.error is not None:
