@@ -168,6 +168,19 @@ def test_a_class_too_small_for_every_part_is_refused_with_its_counts(fewest):
         stratified_split(labels)
 
 
+@pytest.mark.parametrize("fewest", [2, 4, 6, 8])
+def test_a_split_that_succeeds_has_every_class_in_every_part(fewest):
+    """scikit-learn's stratified split alone lets a class of two miss a part in silence."""
+    labels = torch.tensor([0] * 100 + [1] * fewest)
+    for seed in range(20):
+        try:
+            parts = stratified_split(labels, fractions=(0.9, 0.05, 0.05), seed=seed)
+        except ValueError as error:
+            assert "a class is too small" in str(error)
+        else:
+            assert all(labels[part].any() for part in parts)
+
+
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.8, 0.1, 0.2), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1)])
 def test_fractions_that_are_no_shares_are_refused(fractions):
     with pytest.raises(ValueError, match="fractions must be three positive shares"):
@@ -217,6 +230,12 @@ def test_thinning_reaches_the_ratio_with_as_many_as_possible(counts, ratio, prof
     assert kept.tolist() == imbalanced_counts(int(kept[0]), len(counts), ratio, profile).tolist()
     one_more = imbalanced_counts(int(kept[0]) + 1, len(counts), ratio, profile)
     assert (one_more > torch.tensor(counts)[order]).any()
+
+
+def test_thinning_gives_way_where_rounding_asks_for_one_too_many():
+    """3 / 2 rounds to 2 and there is only 1."""
+    labels = torch.tensor([0] * 10 + [1])
+    assert class_count(labels[make_imbalanced(labels, 2)]).tolist() == [2, 1]
 
 
 def test_thinning_is_quick_on_a_million_rows():
