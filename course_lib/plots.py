@@ -1,306 +1,55 @@
-"""Figures in one manner: looks, names at the curves, intervals over seeds, and words for every picture.
+"""Figures in one manner: counts, paired differences, confusion, the plane, the mix, and ranking.
 
-Methods have a colour, a marker and a dash, looked up by the name of their recipe in `LOOKS`. Classes have
-another code: greys, the rarest (by convention the last) darkest, and their names beside them. Dotted grey
-lines are references.
+What they share (looks by method, labels at the curves, `show`) is in `style`, whose names are handed on here, so that
+a lesson imports `plots` alone.
 """
 
-import base64
-import html
-import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from cycler import cycler
-from IPython.display import display
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import Affine2D, ScaledTranslation
-from scipy.optimize import isotonic_regression
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from course_lib.metrics import t_interval
-
-INK, REFERENCE = "#1a1a1a", "#767676"  # text and lines; chance, prior and other references
-BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
-ORANGE, PURPLE, VERMILLION = "#E69F00", "#CC79A7", "#D55E00"
-DASHED, DASHDOT, DOTTED = (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2))
-LONG, DASHDOTDOT = (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5))
-SIZE = (6.4, 3.6)  # inches
-# White to mid-grey: probabilities under points. White to dark blue: shares of a confusion matrix.
-PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#ffffff", "#b4b4b4"])
-SHARE = LinearSegmentedColormap.from_list("share", ["#ffffff", "#9ecae1", "#08306b"])
-
-
-class Look(NamedTuple):
-    """How a method is drawn wherever it appears."""
-
-    color: str
-    marker: str
-    linestyle: str | tuple
-    label: str
-
-    @property
-    def style(self) -> dict:
-        """Keyword arguments for `ax.plot`."""
-        return {"color": self.color, "marker": self.marker, "linestyle": self.linestyle, "label": self.label}
-
-
-# One colour per idea; siblings share it and differ in dash and marker.
-LOOKS: dict[str, Look] = {
-    # nothing done, or done to the data alone
-    "plain": Look(BLACK, "o", "-", "plain"),
-    "plain_tuned": Look(BLACK, "d", DASHED, "plain, tuned"),
-    "augmentation": Look(BLACK, "x", DASHDOT, "augmentation"),
-    "mixup": Look(BLACK, "+", DOTTED, "mixup"),
-    "label_smoothing": Look(BLACK, "s", LONG, "label smoothing"),
-    # an offset of the log-odds
-    "logit_adjustment": Look(PURPLE, "P", "-", "logit adjustment"),
-    "posthoc_adjustment": Look(PURPLE, "*", LONG, "post-hoc adjustment"),
-    "threshold": Look(PURPLE, "X", DASHED, "threshold"),
-    "prior_correction": Look(PURPLE, "p", DASHDOT, "prior correction"),
-    "cost": Look(PURPLE, "h", DOTTED, "cost matrix"),
-    # weights by class
-    "class_weights": Look(BLUE, "s", "-", "class weights"),
-    "prioritised": Look(BLUE, "p", DASHED, "prioritised class"),
-    "auxiliary": Look(BLUE, "X", DOTTED, "auxiliary loss"),
-    "deferred_weights": Look(BLUE, "d", DASHDOT, "deferred weights"),
-    "effective_number": Look(SKY, "D", "-", "effective number"),
-    # weights or draws by example, and margins
-    "focal": Look(GREEN, "^", "-", "focal loss"),
-    "ldam": Look(GREEN, "<", DASHED, "LDAM"),
-    "importance": Look(GREEN, "h", DASHDOT, "importance sampling"),
-    "curriculum": Look(GREEN, "d", DOTTED, "curriculum"),
-    # classes equally often
-    "uniform": Look(ORANGE, "v", "-", "uniform mix"),
-    "weighted_sampler": Look(ORANGE, "h", LONG, "weighted sampler"),
-    "random_oversample": Look(ORANGE, ">", DASHED, "random oversampling"),
-    "random_undersample": Look(ORANGE, "<", DOTTED, "random undersampling"),
-    "smote": Look(ORANGE, "p", DASHDOT, "SMOTE"),
-    "balanced_ensemble": Look(ORANGE, "X", DASHDOTDOT, "balanced ensemble"),
-    # classes by a schedule, or by what the loss says
-    "learn2mix": Look(VERMILLION, "*", "-", "learn2mix"),
-    "alternating": Look(VERMILLION, "d", DASHED, "alternating classes"),
-    "group_dro": Look(VERMILLION, "X", DASHDOT, "group DRO"),
-}
-
-
-def look(name: str) -> Look:
-    """The look of a method, by the name of its recipe.
-
-    Raises ValueError, listing the names, for one that has none.
-    """
-    if name not in LOOKS:
-        raise ValueError(f"name must be a method with a look, one of {sorted(LOOKS)}; got {name!r}")
-    return LOOKS[name]
-
-
-def use_style() -> None:
-    """Set matplotlib to the course's manner; lines without a look come out black, no colour is chance."""
-    matplotlib.rcParams.update(
-        {
-            "figure.figsize": SIZE,
-            "figure.dpi": 100,
-            "figure.facecolor": "white",  # solid, so that a dark theme leaves the text readable
-            "savefig.facecolor": "white",
-            "figure.constrained_layout.use": True,
-            "axes.facecolor": "white",
-            "axes.prop_cycle": cycler(color=[BLACK]),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": INK,
-            "axes.labelcolor": INK,
-            "axes.titlelocation": "left",
-            "axes.titlesize": 13,
-            "axes.labelsize": 12,
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "xtick.labelsize": 11,
-            "ytick.labelsize": 11,
-            "font.size": 12,
-            "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
-            "lines.linewidth": 2.2,
-            "lines.markersize": 7,
-            "legend.frameon": False,
-        }
-    )
-
-
-# ---- a picture with words ---------------------------------------------------------------------------------
-
-
-def png(fig: Figure, dpi: int = 110) -> bytes:
-    """The figure as PNG: same figure, same bytes (no version or time inside)."""
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
-    return buffer.getvalue()
-
-
-def checked_alt(alt: str) -> str:
-    """`alt` without surrounding space; ValueError unless it is a sentence of at least four words."""
-    alt = " ".join(alt.split()) if isinstance(alt, str) else ""
-    if len(alt.split()) < 4 or alt[-1] not in ".!?":
-        raise ValueError(
-            f"alt must be a sentence that says what the figure shows, with a full stop; got {alt!r}"
-        )
-    return alt
-
-
-def to_html(fig: Figure, alt: str, dpi: int = 110) -> str:
-    """The figure as an `<img>` that carries its picture and its alt text; closes the figure.
-
-    Raises ValueError when `alt` is not a sentence (the figure then stays open).
-    """
-    alt = checked_alt(alt)
-    width, height = (round(inches * dpi) for inches in fig.get_size_inches())
-    data = base64.b64encode(png(fig, dpi)).decode()
-    plt.close(fig)
-    return (
-        f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}" width="{width}" height="{height}" '
-        'decoding="sync" style="max-width:100%;height:auto;border-radius:6px">'
-    )
-
-
-def show(fig: Figure, alt: str) -> None:
-    """Display the figure with alt text, and close it. Where no picture can be shown, the alt text is.
-
-    alt  a sentence that states the finding, for those who cannot see the picture
-
-    Raises ValueError when `alt` is not a sentence.
-    """
-    display({"text/html": to_html(fig, alt), "text/plain": checked_alt(alt)}, raw=True)
-
-
-# ---- names at the curves ----------------------------------------------------------------------------------
-
-
-def push_apart(heights: Sequence[float], gap: float, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """Heights at least `gap` apart within [low, high], in the same order and as little moved as possible.
-
-    When they cannot fit, they spread evenly and the gap shrinks.
-    """
-    heights = np.asarray(heights, dtype=float)
-    if len(heights) < 2:
-        return heights.clip(low, high)
-    gap = min(gap, (high - low) / (len(heights) - 1))
-    order = np.argsort(heights, kind="stable")
-    steps = gap * np.arange(len(heights))
-    slack = isotonic_regression(heights[order] - steps).x.clip(low, high - steps[-1])
-    placed = np.empty_like(heights)
-    placed[order] = slack + steps
-    return placed
-
-
-def direct_labels(ax: Axes, *, size: float = 11) -> None:
-    """Write each labelled line's name at its right end: its marker in colour, dark text, a thin leader.
-
-    Names are pushed apart so that none covers another. Call it last, when limits, scales and sizes are final.
-    Lines without a label of their own are left alone. Raises ValueError when no line has one.
-    """
-    ax.get_xlim(), ax.get_ylim()  # limits are set lazily, and the ends of the lines depend on them
-    lines = [line for line in ax.lines if not line.get_label().startswith("_")]
-    ends = [_last_height(ax, line) for line in lines]
-    if not any(end is not None for end in ends):
-        raise ValueError("ax must hold at least one line that has a label and a finite point")
-    lines, ends = zip(
-        *((line, end) for line, end in zip(lines, ends, strict=True) if end is not None), strict=True
-    )
-    fig = ax.figure
-    # In points from the line's end at the right edge: leader to 9, swatch at 16, name from 24.
-    starts = [
-        Affine2D().scale(1 / 72) + fig.dpi_scale_trans + ScaledTranslation(1, end, ax.transAxes)
-        for end in ends
-    ]
-    texts = [
-        ax.text(24, 0, line.get_label(), transform=start, va="center", fontsize=size, color=INK)
-        for line, start in zip(lines, starts, strict=True)
-    ]
-    if fig.get_layout_engine() is not None:
-        fig.draw_without_rendering()  # the names are in the layout now, so this height is final
-    height = ax.get_window_extent().height * 72 / fig.dpi
-    places = push_apart(ends, 1.35 * size / height)
-    for line, start, text, rise in zip(lines, starts, texts, (places - ends) * height, strict=True):
-        text.set_y(rise)
-        free = {"transform": start, "clip_on": False}
-        ax.add_artist(Line2D([1, 9], [0, rise], color=REFERENCE, linewidth=0.8, **free))
-        swatch = Line2D([16], [rise], color=line.get_color(), marker=line.get_marker(), **free)
-        if line.get_marker() in ("", "None", None):
-            swatch.set(marker="_", markersize=9, markeredgewidth=line.get_linewidth())
-        ax.add_artist(swatch)
-
-
-def _last_height(ax: Axes, line: Line2D) -> float | None:
-    """Height of the line's last finite point as a fraction of the axes, in [0, 1]; None without one."""
-    x, y = (np.asarray(data, dtype=float) for data in line.get_data(orig=False))
-    finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    if not len(finite):
-        return None
-    shown = ax.transAxes.inverted().transform(line.get_transform().transform((x[finite[-1]], y[finite[-1]])))
-    return float(np.clip(shown[1], 0, 1))
-
-
-def reference_line(ax: Axes, y: float, text: str) -> None:
-    """A dotted grey line at height y with its name on it: chance, prevalence, a prior."""
-    ax.axhline(y, color=REFERENCE, linewidth=1.4, linestyle=DOTTED, zorder=1)
-    ax.annotate(
-        text, (0.01, y), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
-        color="#595959", fontsize=10,
-    )  # fmt: skip
-
-
-# ---- curves -----------------------------------------------------------------------------------------------
-
-
-def curve(ax: Axes, x, y, name: str, **changes) -> Line2D:
-    """One line in the look of method `name`, a marker at about every eighth of its points."""
-    every = max(1, len(np.asarray(x)) // 8)
-    (line,) = ax.plot(np.asarray(x), np.asarray(y), **{**look(name).style, "markevery": every, **changes})
-    return line
-
-
-def band(ax: Axes, x, values, name: str, **changes) -> Line2D:
-    """Mean over seeds in the look of method `name`, and its 95 % t-interval as a band.
-
-    values  (seeds, steps); a single seed gives a line without a band
-    """
-    values, x = np.atleast_2d(np.asarray(values, dtype=float)), np.asarray(x)
-    if values.ndim != 2 or values.shape[1] != len(x):
-        raise ValueError(f"values must have shape (seeds, {len(x)}), one column per x; got {values.shape}")
-    if len(values) == 1:
-        return curve(ax, x, values[0], name, **changes)
-    mean, low, high = np.array([t_interval(column) for column in values.T]).T
-    line = curve(ax, x, mean, name, **changes)
-    ax.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
-    return line
-
-
-def class_greys(num_classes: int) -> list[str]:
-    """A grey per class, from mid-grey (the first, most frequent) to black (the last, rarest)."""
-    return ["#" + 3 * f"{round(level):02x}" for level in np.linspace(140, 0, num_classes)]
-
-
-def class_curves(ax: Axes, x, values, names: Sequence[str]) -> None:
-    """One grey line per class with its name at the right edge; the rarest, last, is black and thick.
-
-    values  (steps, K)
-    """
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 2 or values.shape[1] != len(names):
-        raise ValueError(
-            f"values must have shape (steps, {len(names)}), one column per name; got {values.shape}"
-        )
-    widths = np.linspace(1.4, 2.8, len(names))
-    for column, name, grey, width in zip(values.T, names, class_greys(len(names)), widths, strict=True):
-        ax.plot(np.asarray(x), column, color=grey, linewidth=width, label=name)
-    direct_labels(ax)
-
+from course_lib.style import (  # noqa: F401 (handed on)
+    BLACK,
+    BLUE,
+    DASHDOT,
+    DASHDOTDOT,
+    DASHED,
+    DOTTED,
+    GREEN,
+    INK,
+    LONG,
+    LOOKS,
+    ORANGE,
+    PROBABILITY,
+    PURPLE,
+    REFERENCE,
+    SHARE,
+    SIZE,
+    SKY,
+    VERMILLION,
+    Look,
+    band,
+    checked_alt,
+    class_curves,
+    class_greys,
+    curve,
+    direct_labels,
+    look,
+    png,
+    push_apart,
+    reference_line,
+    show,
+    to_html,
+    use_style,
+)  # fmt: skip
 
 # ---- whole figures ----------------------------------------------------------------------------------------
 
@@ -563,36 +312,6 @@ def _mix_lines(paths: dict[str, np.ndarray], names: Sequence[str], title: str) -
         class_curves(ax, range(len(path)), path, names)
     axs[0, 0].set_ylabel("share of the batch")
     fig.suptitle(title, x=0.01, ha="left")
-    return fig
-
-
-def live_curves(class_loss: Sequence, mix: Sequence, names: Sequence[str]) -> Figure:
-    """Loss and share of the batch per class, round by round, for a panel that redraws while it trains.
-
-    class_loss  one (K,) row per round done, NaN where a class was not met
-    mix         one (K,) row more: the shares before each round, and those of the coming one
-    """
-    # Fixed margins and no pyplot: faster than a laid-out figure, and out of the way of a cell that draws.
-    before, across, behind = (
-        0.65,
-        2.6,
-        0.45 + 0.1 * max(len(name) for name in names),
-    )  # inches: ticks, axes, names
-    width = 2 * (before + across + behind)
-    fig = Figure(figsize=(width, 3.4), layout="none")
-    left_axes, right_axes = (
-        fig.add_axes(((before + shift) / width, 0.17, across / width, 0.73)) for shift in (0, width / 2)
-    )
-    for ax, rows, first, quantity in (
-        (left_axes, class_loss, 1, "mean loss of the class"),
-        (right_axes, mix, 0, "share of the next batches"),
-    ):
-        rows = np.asarray(rows, dtype=float).reshape(-1, len(names))
-        ax.set(xlabel="rounds done", title=quantity, xlim=(0, max(10, 1.02 * len(mix))))
-        top = np.nanmax(rows, initial=0) * 1.08
-        ax.set_ylim(0, top if np.isfinite(top) and top > 0 else 1)
-        if np.isfinite(rows).any():
-            class_curves(ax, range(first, first + len(rows)), rows, names)
     return fig
 
 

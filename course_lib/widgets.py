@@ -1,4 +1,4 @@
-"""Explorers: controls beside a picture that answers at once, and a panel that shows training as it happens.
+"""Explorers: controls beside a picture that answers at once.
 
 An explorer is two pure functions and a few controls: `compute(**values)` gives a result, `draw(result, ghost)` a
 figure, `describe(result, previous)` the sentence that says what changed. `Explorer` wires them to ipywidgets.
@@ -7,15 +7,12 @@ Where a widget's callback runs is up to the front end: JupyterLab may use a thre
 Hence the locks.
 """
 
-import asyncio
-import concurrent.futures
 import html
 import importlib.metadata
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -98,7 +95,7 @@ def toggle(label: str, value: bool = False) -> Control:
     return ipywidgets.Checkbox(value, description=label, indent=False)
 
 
-def _dress(controls: Mapping[str, Control], continuous: bool) -> None:
+def dress(controls: Mapping[str, Control], continuous: bool) -> None:
     """Labels in full and one under the other, and moves reported while dragging or at the end only."""
     longest = max((len(control.description) for control in controls.values()), default=0)
     for name, control in controls.items():
@@ -111,18 +108,18 @@ def _dress(controls: Mapping[str, Control], continuous: bool) -> None:
             control.continuous_update = continuous
 
 
-def _html(css: str = "", value: str = "") -> ipywidgets.HTML:
+def as_html(css: str = "", value: str = "") -> ipywidgets.HTML:
     region = ipywidgets.HTML(value)
     for name in css.split():
         region.add_class(name)
     return region
 
 
-def _row(*parts: ipywidgets.Widget) -> ipywidgets.HBox:
+def as_row(*parts: ipywidgets.Widget) -> ipywidgets.HBox:
     return ipywidgets.HBox(parts, layout=ipywidgets.Layout(flex_flow="row wrap"))
 
 
-def _alert(error: Exception | None, what: str) -> str:
+def as_alert(error: Exception | None, what: str) -> str:
     """The error as a message that screen readers speak at once, or nothing."""
     if error is None:
         return ""
@@ -133,15 +130,15 @@ def _alert(error: Exception | None, what: str) -> str:
     )
 
 
-def _copy(values) -> np.ndarray:
+def as_copy(values) -> np.ndarray:
     return np.asarray(values, dtype=float).copy()
 
 
-def _sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'
 
 
-class _Card:
+class Card:
     """What explorer and panel share: a card of widgets, and a line of text where widgets cannot be shown."""
 
     title: str
@@ -162,7 +159,7 @@ class _Card:
 # ---- the explorer -----------------------------------------------------------------------------------------
 
 
-class Explorer(_Card):
+class Explorer(Card):
     """Controls, a picture that follows them, the ghost of the setting before, and a sentence that says what changed.
 
     compute   pure; called with one keyword argument per control, gives a result
@@ -205,19 +202,19 @@ class Explorer(_Card):
         self._last_move: tuple[set[str], float] = (set(), -math.inf)
         self._lock, self._quiet = threading.Lock(), False
 
-        _dress(self.controls, continuous)
+        dress(self.controls, continuous)
         self.reset_button = ipywidgets.Button(description="Reset", tooltip="back to the first setting")
         self.table_button = ipywidgets.ToggleButton(description="Numbers as a table")
         self.table_button.layout.width = "auto"
-        self.status, self.alert = _html("course-status"), _html()
-        self.picture, self.words = _html(), _html("course-sentence course-live")
-        self.numbers = _html("course-table")
+        self.status, self.alert = as_html("course-status"), as_html()
+        self.picture, self.words = as_html(), as_html("course-sentence course-live")
+        self.numbers = as_html("course-table")
         buttons = [self.reset_button] + ([self.table_button] if table else [])
         heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
         self.widget = ipywidgets.VBox(
             [
-                _html(value=heading), *self.controls.values(), _row(*buttons, self.status, self.alert), self.picture,
-                self.words, self.numbers,
+                as_html(value=heading), *self.controls.values(), as_row(*buttons, self.status, self.alert),
+                self.picture, self.words, self.numbers,
             ]
         )  # fmt: skip
         self.widget.add_class("course-card")
@@ -262,7 +259,7 @@ class Explorer(_Card):
                 except Exception as error:  # a slider must not die of a bad setting; the message is shown
                     self.error = error
                     self._shown = wanted  # answered: only another setting is worth another try
-                self.alert.value = _alert(self.error, "This setting cannot be shown:")
+                self.alert.value = as_alert(self.error, "This setting cannot be shown:")
                 self.status.value = ""
             finally:
                 self._lock.release()
@@ -285,7 +282,7 @@ class Explorer(_Card):
             raise
         self.result, self.previous, self.sentence, self._shown = result, previous, sentence, values
         self._last_move = (moved, time.monotonic())
-        self.picture.value, self.words.value, self.numbers.value = picture, _sentence(sentence), numbers
+        self.picture.value, self.words.value, self.numbers.value = picture, as_sentence(sentence), numbers
 
     def _result(self, values: dict) -> object:
         if not self._remember:
@@ -312,248 +309,7 @@ class Explorer(_Card):
             self.numbers.value = self._table(self.result)
         except Exception as error:
             self.error = error
-            self.alert.value = _alert(error, "These numbers cannot be shown:")
-
-
-# ---- the live panel ---------------------------------------------------------------------------------------
-
-
-class Session(Protocol):
-    """What `LivePanel` needs of a training run: `rounds` once, `mix` and `set` at any time between two rounds.
-
-    rounds  iterator of statistics with .round, .class_loss (K,), .class_count (K,)
-    mix     (K,) shares of the coming round
-    set     changes a rate from the next round on
-    """
-
-    rounds: object
-    mix: object
-
-    def set(self, name: str, value: float) -> None: ...
-
-
-class LivePanel(_Card):
-    """Training that can be watched, paused, stepped and steered: loss per class and the class mix, round by round.
-
-    make_session  {control name: value} -> `Session`, fresh each time: called at the start and by Reset
-    names         one per class, rarest last
-    controls      name -> widget; moving one calls `session.set(name, value)`, also in mid-training; by default
-                  learning_rate and mixing_rate
-    title         the question the panel asks
-
-    Start trains in slices of `SLICE` seconds on the event loop that the button (or the cell) runs in, and gives way
-    between them. What goes wrong stops the run, is shown, kept in `error`, and raised by `await panel.finished()`.
-    """
-
-    SLICE, REDRAW = 0.04, 0.2  # seconds of training before giving way; between two pictures
-
-    def __init__(
-        self,
-        make_session: Callable[[dict], Session],
-        names: Sequence[str],
-        *,
-        controls: Mapping[str, Control] | None = None,
-        title: str = "Training, as it happens",
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.make_session, self.names, self.title, self._clock = make_session, tuple(names), title, clock
-        self.controls = dict(controls) if controls is not None else {
-            "learning_rate": log_slider("learning rate", 0.01, 1e-4, 1.0),
-            "mixing_rate": slider("mixing rate (share of the way per round)", 0.1, 0.0, 1.0, 0.01),
-        }  # fmt: skip
-        self.defaults = {name: control.value for name, control in self.controls.items()}
-        self.error, self.running, self.complete = None, False, False
-        self._turn = threading.RLock()  # one round, one change, at a time
-        self._ended: concurrent.futures.Future | None = None
-        self._task: asyncio.Task | None = None
-
-        _dress(self.controls, True)
-        actions = {"start": self._start_clicked, "pause": self.pause, "step": self.step, "reset": self.reset}
-        self.buttons = {name: ipywidgets.Button(description=name.capitalize()) for name in actions}
-        for name, action in actions.items():
-            self.buttons[name].on_click(lambda _, action=action: action())
-        for name, control in self.controls.items():
-            control.observe(lambda change, name=name: self._steer(name, change["new"]), "value")
-        self.status, self.alert, self.picture = _html("course-status"), _html(), _html()
-        self.words = _html("course-sentence course-live")
-        heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
-        self.widget = ipywidgets.VBox(
-            [
-                _html(value=heading), _row(*self.buttons.values()), *self.controls.values(),
-                _row(self.status, self.alert), self.picture, self.words,
-            ]
-        )  # fmt: skip
-        self.widget.add_class("course-card")
-        self._begin()
-
-    @property
-    def values(self) -> dict:
-        return {name: control.value for name, control in self.controls.items()}
-
-    @property
-    def round(self) -> int:
-        """Rounds done."""
-        return len(self.class_loss)
-
-    def _begin(self) -> None:
-        self.session = self.make_session(self.values)
-        self._rounds = iter(self.session.rounds)
-        self.complete, self.error = False, None
-        self.class_loss: list[np.ndarray] = []  # (K,) per round; NaN where a class was not seen
-        self.mix: list[np.ndarray] = [_copy(self.session.mix)]  # one more: the mix of the coming round
-        self._draw()
-
-    # -- what the buttons do
-
-    def start(self) -> asyncio.Task | None:
-        """Train until done, paused or failed; returns at once. Nothing happens when it runs already or is done.
-
-        Raises RuntimeError outside an event loop (a notebook has one): use `step` there.
-        """
-        with self._turn:
-            if self.running or self.complete:
-                return self._task
-            loop = asyncio.get_running_loop()
-            self.running, self.error = True, None
-            self._ended = ended = concurrent.futures.Future()
-            self._task = loop.create_task(self._train(ended))
-            self._say()
-            return self._task
-
-    def _start_clicked(self) -> None:
-        try:
-            self.start()
-        except RuntimeError as error:
-            self._fail(error)
-
-    def pause(self) -> None:
-        """Stop after the round under way."""
-        self.running = False
-        self._say()
-
-    def step(self) -> None:
-        """Exactly one round, then rest. An error is shown and kept in `error`."""
-        self.running = False
-        with self._turn:
-            self._advance()
-            self._draw()
-
-    def reset(self) -> None:
-        """End the run, set the rates back, and begin anew with a fresh session."""
-        self.running = False
-        with self._turn:
-            self._ended = self._task = self.session = None
-            if hasattr(self._rounds, "close"):
-                self._rounds.close()
-            try:
-                for name, control in self.controls.items():
-                    control.value = self.defaults[name]
-                self._begin()
-            except Exception as error:
-                self._fail(error)
-
-    async def finished(self) -> None:
-        """Wait until the run is done, paused or reset; raise what went wrong, if anything did.
-
-        In a cell it may hold up the buttons too, as any cell that runs does: await it in tests and scripts.
-        """
-        if self._ended is not None:
-            await asyncio.shield(asyncio.wrap_future(self._ended))
-        if self.error is not None:
-            raise self.error
-
-    # -- how it runs
-
-    async def _train(self, ended: concurrent.futures.Future) -> None:
-        try:
-            drawn = self._clock()
-            while self._going(ended):
-                began = self._clock()
-                while self._clock() - began < self.SLICE and self._going(ended):
-                    with self._turn:
-                        if self._going(ended):
-                            self._advance()
-                await asyncio.sleep(0)
-                if self._clock() - drawn >= self.REDRAW and self._going(ended):
-                    # A picture takes longer than a slice: a thread makes it while the loop stays free.
-                    picture = await asyncio.to_thread(self._picture, list(self.class_loss), list(self.mix))
-                    if self._going(ended):
-                        self.picture.value = picture
-                        self._say()
-                    drawn = self._clock()
-        finally:
-            with self._turn:
-                if self._ended is ended:
-                    self.running = False
-                    self._draw()
-            ended.set_result(None)
-
-    def _going(self, ended: concurrent.futures.Future) -> bool:
-        """Whether this run, and not one that a reset or a second start has replaced, is to go on."""
-        return self.running and self._ended is ended
-
-    def _advance(self) -> None:
-        """One round; the last one, or one that fails, ends the run."""
-        if self.complete or self.session is None:
-            return
-        try:
-            stats = next(self._rounds, None)
-            if stats is None:
-                self.complete, self.running = True, False
-            else:
-                self.class_loss.append(_copy(stats.class_loss))
-                self.mix.append(_copy(self.session.mix))
-        except Exception as error:
-            self._fail(error)
-
-    def _steer(self, name: str, value: float) -> None:
-        with self._turn:
-            try:
-                if self.session is not None:
-                    self.session.set(name, value)
-            except Exception as error:
-                self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        self.running, self.error = False, error
-        self._say()
-
-    # -- what is seen
-
-    def _say(self) -> None:
-        state = (
-            "done" if self.complete else "training" if self.running else "paused" if self.round else "ready"
-        )
-        self.status.value = f"round {self.round} · {state}"
-        self.alert.value = _alert(self.error, "Training stopped:")
-
-    @property
-    def sentence(self) -> str:
-        """What the curves say now."""
-        return self._told(self.class_loss, self.mix)
-
-    def _told(self, class_loss: list[np.ndarray], mix: list[np.ndarray]) -> str:
-        if not class_loss or not np.isfinite(class_loss[-1]).any():
-            return "Nothing to see yet: press Start or Step to train."
-        worst, loss, share = int(np.nanargmax(class_loss[-1])), class_loss[-1], mix[-1]
-        rarest = "" if worst == len(share) - 1 else f"; {self.names[-1]}, the rarest, gets {share[-1]:.1%}"
-        return (
-            f"After round {len(class_loss)} {self.names[worst]} has the largest loss, {loss[worst]:.3f}, and gets "
-            f"{share[worst]:.1%} of the next batches{rarest}."
-        )
-
-    def _picture(self, class_loss: list[np.ndarray], mix: list[np.ndarray]) -> str:
-        said = self._told(class_loss, mix)
-        return plots.to_html(plots.live_curves(class_loss, mix, self.names), said, dpi=100)
-
-    def _draw(self) -> None:
-        try:
-            if not self.running:  # read aloud when it rests, not five times a second
-                self.words.value = _sentence(self.sentence)
-            self.picture.value = self._picture(self.class_loss, self.mix)
-            self._say()
-        except Exception as error:
-            self._fail(error)
+            self.alert.value = as_alert(error, "These numbers cannot be shown:")
 
 
 # ---- the doctor -------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ FLOORS = [
     ["runs"],
     ["recipes"],
     ["experiments"],
+    ["style"],
     ["plots"],
     ["widgets"],
     ["live"],

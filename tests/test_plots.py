@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_lib import metrics, plots
+from course_lib import metrics, plots, style
 from course_lib.recipes import RECIPES
 
 matplotlib.use("agg")
@@ -198,7 +198,7 @@ def test_alt_text_that_is_no_sentence_is_refused(alt):
 
 def test_show_displays_an_image_with_alt_text_and_closes_the_figure(monkeypatch):
     shown = []
-    monkeypatch.setattr(plots, "display", lambda bundle, raw: shown.append((bundle, raw)))
+    monkeypatch.setattr(style, "display", lambda bundle, raw: shown.append((bundle, raw)))
     fig = a_figure()
     assert plots.show(fig, 'Recall rises\n  as "weight" > 1 grows.') is None
     ((bundle, raw),) = shown
@@ -267,9 +267,9 @@ def test_direct_labels_leave_out_lines_without_a_name_or_a_point(axes):
 def test_a_label_starts_at_the_height_of_the_last_finite_point(axes):
     line = axes.plot([0, 1, 2], [0, 5, np.nan], label="seen")[0]
     axes.set_ylim(0, 10)
-    assert plots._last_height(axes, line) == pytest.approx(0.5)
+    assert style._last_height(axes, line) == pytest.approx(0.5)
     axes.set(yscale="log", ylim=(1, 25))
-    assert plots._last_height(axes, line) == pytest.approx(0.5)
+    assert style._last_height(axes, line) == pytest.approx(0.5)
 
 
 # ---- curves and figures -----------------------------------------------------------------------------------
@@ -422,27 +422,6 @@ def test_mix_path_is_a_triangle_for_three_classes_and_lines_for_others(num_class
 def test_mix_path_refuses_paths_over_other_classes():
     with pytest.raises(ValueError, match=r"paths\['learn2mix'\] must have shape \(rounds, 3\)"):
         plots.mix_path({"learn2mix": torch.ones(4, 2)}, ["a", "b", "c"])
-
-
-def test_live_curves_start_empty_and_grow():
-    names = ["a", "b"]
-    empty = plots.live_curves([], [[0.9, 0.1]], names)
-    assert not [line for line in empty.axes[0].lines if line.get_label() in names]
-    fig = plots.live_curves([[0.3, np.nan], [0.2, 0.9]], [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]], names)
-    lengths = [[len(line.get_xdata()) for line in ax.lines if line.get_label() in names] for ax in fig.axes]
-    assert lengths == [[2, 2], [3, 3]]
-    assert not plt.get_fignums()
-
-
-@pytest.mark.parametrize("longest", [3, 14])
-def test_names_of_the_left_panel_do_not_run_into_the_right_one(longest):
-    names = [f"{k}" * longest for k in range(4)]
-    fig = plots.live_curves([[1, 2, 3, 4]] * 3, [[0.25] * 4] * 4, names)
-    fig.draw_without_rendering()
-    left, right = fig.axes
-    reach = max(text.get_window_extent().x1 for text in left.texts)
-    assert reach < min(label.get_window_extent().x0 for label in right.get_yticklabels())
-    assert max(text.get_window_extent().x1 for text in right.texts) <= fig.bbox.x1
 
 
 # ---- ranking ----------------------------------------------------------------------------------------------
