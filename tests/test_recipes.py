@@ -265,3 +265,40 @@ def test_a_run_knows_its_rounds(digits):
     run = start(RECIPES["plain"], digits, Budget(steps=50, batch_size=20))
     assert run.num_rounds == -(-50 // run.steps_per_round)
     assert isinstance(run, runs.Run)
+
+
+def test_a_chosen_mix_is_kept(digits):
+    shares = tuple([0.55, *[0.05] * 9])
+    run = start(replace(RECIPES["uniform"], batches=partial(recipes.chosen_mix, mix=shares)), digits, BUDGET)
+    drawn = torch.cat([run.train.group[rows] for rows in run.sampler])
+    assert (drawn == 0).double().mean().item() == pytest.approx(0.55, abs=0.02)
+
+
+def test_prior_correction_restores_the_probabilities_that_the_mix_bent():
+    """On exact posteriors: training on a uniform mix multiplies the odds; the correction divides them again."""
+    task = data.gaussian_classes((0.9, 0.1), num_train=4000, num_held=4000, seed=0)
+    budget = Budget(steps=600, batch_size=200, optimizer=partial(torch.optim.Adam, lr=0.05))
+    trained = execute(RECIPES["uniform"], task, budget)
+    truth = task.posterior(task.test.x)[:, 1]
+    corrected = recipes.mix_corrected(trained.runs[0], trained.validation, task.validation.y)
+    bent = trained.test.softmax(1)[:, 1]
+    restored = corrected.adjust(trained.test).softmax(1)[:, 1]
+    assert (bent - truth).abs().mean() > 5 * (restored - truth).abs().mean()
+    assert abs(float(restored.mean()) - 0.1) < 0.02 < abs(float(bent.mean()) - 0.1)
+
+
+def test_post_hoc_adjustment_and_prior_correction_agree_for_a_uniform_target(digits):
+    trained = execute(RECIPES["plain"], digits, BUDGET)
+    run, held, y = trained.runs[0], trained.validation, digits.validation.y
+    one = recipes.adjusted_logits(run, held, y).decide(trained.test)
+    other = recipes.prior_corrected(run, held, y).decide(trained.test)
+    assert torch.equal(one, other)
+
+
+def test_group_methods_survive_a_class_the_round_did_not_meet(digits):
+    """Batches of 2 for 3 steps cannot meet ten classes."""
+    for name in ("learn2mix", "group_dro"):
+        run = start(RECIPES[name], digits, Budget(steps=6, batch_size=2, steps_per_round=3))
+        stats = list(train(RECIPES[name], run))
+        assert any((s.class_count == 0).any() for s in stats)
+        assert torch.isfinite(weights_of(run)).all() and torch.isfinite(run.sampler.mix).all()
