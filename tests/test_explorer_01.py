@@ -138,7 +138,7 @@ def test_sentence_and_table_agree(results):
         assert list(rows.index) == list(MEASURES)
         assert f"{rows.gap['ROC-AUC']:.4f} below" in describe(result)
         assert f"recall at 0.5 is {result.reached[:, 2].mean():.2f}" in describe(result)
-        assert (rows["lowest set"] <= rows["highest set"]).all()
+        assert (rows["lowest model"] <= rows["highest model"]).all()
 
 
 def test_sentence_says_which_way_the_gap_went(results):

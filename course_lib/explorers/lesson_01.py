@@ -29,8 +29,8 @@ AXIS = np.linspace(-5, 5, 140)  # an even number: no line of the grid lies on th
 class Result:
     """What `DRAWS` training sets of one size gave. reached (draws, 4), limit (4,): columns as in `MEASURES`.
 
-    limit   what the true probabilities reach. No model has more expected ROC-AUC, average precision or balanced accuracy;
-            recall at 0.5 is no contest, a wrong model that flags more has more of it
+    limit   what the true probabilities reach: the Bayes limit of ROC-AUC, average precision and balanced accuracy; in
+            recall at 0.5 a model that flags too many has more
     scores  (draws, grid points) log-odds of the fitted models, for the boundaries; x, y the first training set
     """
 
@@ -162,14 +162,13 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
         right.axhline(limit, color=plots.REFERENCE, linestyle=plots.DOTTED, linewidth=1.8)
         _dots(right, ghost, column, shape, before=True)
         _dots(right, result, column, shape)
-        best = "Bayes limit" if column == 0 else "by the truth"
-        text = f"{name}\n{result.reached[:, column].mean():.3f}; {best}\n{limit:.3f}"
+        text = f"{name}\nmodels {result.reached[:, column].mean():.3f}\ntruth {limit:.3f}"
         right.text(1.02, height, text, fontsize=12, va="center", transform=right.get_yaxis_transform())
     right.set(
         xscale="log",
         xlim=(3.5, 450),
         ylim=(-0.03, 1.03),
-        ylabel="reached (dotted: by the true probabilities)",
+        ylabel="models, and the truth (dotted)",
     )
     right.set_xlabel("positives in the training set (log scale)")
     right.set_xticks([5, 20, 80, 320], ["5", "20", "80", "320"])
@@ -229,11 +228,11 @@ def describe(result: Result, previous: Result | None = None) -> str:
 
 
 def table(result: Result) -> pd.DataFrame:
-    """What the true probabilities reach, the models' mean, the gap, and the lowest and highest of the training sets, for every measure."""
+    """For every measure: what the true probabilities reach, the models' mean, the gap, lowest and highest model."""
     reached = result.reached
     columns = {
         "true probabilities": result.limit, "reached (mean)": reached.mean(0), "gap": result.gap,
-        "lowest set": reached.min(0), "highest set": reached.max(0),
+        "lowest model": reached.min(0), "highest model": reached.max(0),
     }  # fmt: skip
     return pd.DataFrame(columns, index=list(MEASURES)).round(4)
 
