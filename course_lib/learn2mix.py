@@ -113,7 +113,7 @@ class Learn2Mix:
         if self.floor == 0:
             return mix
         above = torch.where(self._present, (mix - self.floor).clamp_min(0), torch.zeros_like(mix))
-        room = max(0.0, 1 - self.floor * int(self._present.sum()))
+        room = 1 - self.floor * int(self._present.sum())
         spread = above / above.sum() * room if above.sum() > 0 else torch.zeros_like(mix)
         return torch.where(self._present, self.floor + spread, torch.zeros_like(mix))
 

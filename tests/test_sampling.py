@@ -118,16 +118,20 @@ def test_cumulative_rounding_never_hands_an_example_to_share_zero():
     assert (counts[shares.repeat(200, 1) == 0] == 0).all()
 
 
-def test_largest_start_does_not_round_up_to_one_example_too_many(monkeypatch):
+@pytest.mark.parametrize("start", [0.0, 1 - 2**-53])
+@pytest.mark.parametrize("mix", [[0.3, 0.0, 0.7], [0.1] * 10 + [0.0]])
+def test_counts_hold_at_both_ends_of_what_a_draw_can_be(monkeypatch, mix, start):
+    """Ten shares of 0.1 reach 0.9999999999999999, and 1000.99... rounds up to 1001."""
     rand = torch.rand
 
-    def largest(*size, **options):
+    def extreme(*size, **options):
         drawn = rand(*size, **options)
-        return torch.full_like(drawn, 1 - 2**-53) if drawn.dtype == torch.float64 else drawn
+        return torch.full_like(drawn, start) if drawn.dtype == torch.float64 else drawn
 
-    monkeypatch.setattr(torch, "rand", largest)
-    counts = split_counts(1000, torch.tensor([0.3, 0.0, 0.7]), generator(), 20)
-    assert (counts >= 0).all() and (counts.sum(1) == 1000).all() and (counts[:, 1] == 0).all()
+    monkeypatch.setattr(torch, "rand", extreme)
+    mix = torch.tensor(mix, dtype=torch.float64)
+    counts = split_counts(1000, mix, generator(), 200)
+    assert (counts >= 0).all() and (counts.sum(1) == 1000).all() and (counts[:, mix == 0] == 0).all()
 
 
 def test_counts_of_one_draw_have_shape_K():
@@ -576,6 +580,8 @@ def test_extreme_tickets_stay_on_examples_with_a_probability(monkeypatch):
     tickets = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
     monkeypatch.setattr(torch, "rand", lambda *size, **kw: tickets)
     assert batches_of(sampler) == [[1, 4]]
+    tenths = torch.full((10,), 0.1, dtype=torch.float64)  # they sum to 0.9999999999999999
+    assert batches_of(ExampleBatchSampler(tenths, 2, batches_per_epoch=1)) == [[0, 9]]
 
 
 def test_new_probability_holds_only_from_the_next_pass_on():

@@ -232,6 +232,8 @@ def test_split_loader_yields_the_rows_of_the_split():
         assert torch.equal(batch.x, split.x[batch.index]) and torch.equal(batch.y, split.y[batch.index])
         assert torch.equal(batch.group, split.group[batch.index])
         assert torch.equal(batch.weight, weight[batch.index])
+    batch = next(iter(make_loader(split, weight=weight.double)))
+    assert batch.weight.dtype == torch.float32, "that of x, so that the loss stays in it"
 
 
 def test_split_loader_gathers_targets_of_their_own_and_images():
