@@ -82,9 +82,14 @@ def test_fit_is_scikit_learns_logistic_regression():
 @pytest.mark.parametrize("setting", CORNERS)
 def test_fit_has_no_slope_left(setting):
     x, y = training_set(setting[0], setting[0] * setting[1], draw=1)
-    weights, inputs = lesson_01.fit_logistic(x, y), lesson_01.features(x)
+    weights, inputs = lesson_01.fit_set(setting[0], setting[0] * setting[1], draw=1), lesson_01.features(x)
     slope = inputs.T @ (1 / (1 + np.exp(-inputs @ weights)) - y) + 0.1 * weights * [0, 1, 1, 1, 1, 1]
     assert np.abs(slope).max() < 0.02
+
+
+def test_where_it_starts_makes_no_difference():
+    straight = lesson_01.fit_logistic(*training_set(20, 2000, draw=3))
+    np.testing.assert_allclose(lesson_01.fit_set(20, 2000, draw=3), straight, atol=0.01)
 
 
 def test_a_larger_set_begins_with_the_smaller_one():

@@ -54,16 +54,20 @@ def features(x: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(a), a, b, a * a, a * b, b * b], 1)
 
 
-def fit_logistic(x: np.ndarray, y: np.ndarray, penalty: float = 0.1) -> np.ndarray:
-    """Weights (6,) of a logistic regression by Newton's method, penalty / 2 * |weights|**2 without the constant."""
+def fit_logistic(
+    x: np.ndarray, y: np.ndarray, penalty: float = 0.1, start: np.ndarray | None = None
+) -> np.ndarray:
+    """Weights (6,) of a logistic regression by Newton's method, penalty / 2 * |weights|**2 without the constant.
+
+    start  weights (6,) to begin with; by default those that give everyone the prevalence
+    """
     inputs, ridge = features(x), np.array([0.0, *[penalty] * 5])
     sign = 2 * y - 1
 
     def loss(weights):
         return -log_expit(sign * (inputs @ weights)).sum() + ridge @ weights**2 / 2
 
-    weights = np.zeros(6)
-    weights[0] = math.log(y.mean() / (1 - y.mean()))
+    weights = np.array([math.log(y.mean() / (1 - y.mean())), 0, 0, 0, 0, 0]) if start is None else start
     now = loss(weights)
     for _ in range(50):
         chance = expit(inputs @ weights)
@@ -72,9 +76,11 @@ def fit_logistic(x: np.ndarray, y: np.ndarray, penalty: float = 0.1) -> np.ndarr
         step = np.linalg.solve(curvature, slope)
         while (new := loss(weights - step)) > now and np.abs(step).max() > 1e-9:
             step /= 2  # too far: Newton's parabola is only a local picture of the loss
-        if now - new < 1e-9 * (1 + now):
+        if new > now:
             break
-        weights, now = weights - step, new
+        gain, weights, now = now - new, weights - step, new
+        if gain < 1e-7 * (1 + now):
+            break
     return weights
 
 
@@ -131,6 +137,15 @@ def training_set(positives: int, negatives: int, draw: int) -> tuple[np.ndarray,
     return x, np.repeat([0.0, 1.0], [negatives, positives])
 
 
+def fit_set(positives: int, negatives: int, draw: int) -> np.ndarray:
+    """Weights (6,) for the training set of that size; many negatives start from the fit to a few of them, for speed."""
+    few, start = 10 * positives, None
+    if negatives > 2 * few:
+        start = fit_logistic(*training_set(positives, few, draw))
+        start[0] -= math.log(negatives / few)
+    return fit_logistic(*training_set(positives, negatives, draw), start=start)
+
+
 def compute(positives: float = 40, ratio: float = 1, draws: int = DRAWS) -> Result:
     """Fit `draws` training sets of so many positives and ratio times as many negatives, and judge each one.
 
@@ -143,11 +158,13 @@ def compute(positives: float = 40, ratio: float = 1, draws: int = DRAWS) -> Resu
         )
     grid, negative, positive = world()
     prevalence = positives / (positives + negatives)
-    sets = [training_set(positives, negatives, draw) for draw in range(draws)]
-    scores = np.stack([features(grid) @ fit_logistic(*one) for one in sets])
+    inputs = features(grid)
+    scores = np.stack([inputs @ fit_set(positives, negatives, draw) for draw in range(draws)])
     best = np.log(positive) - np.log(negative) + math.log(positives / negatives)
     reached = np.stack([judge(score, prevalence) for score in scores])
-    return Result(positives, negatives, reached, judge(best, prevalence), scores, *sets[0])
+    return Result(
+        positives, negatives, reached, judge(best, prevalence), scores, *training_set(positives, negatives, 0)
+    )
 
 
 def draw(result: Result, ghost: Result | None = None) -> Figure:
