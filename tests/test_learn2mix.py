@@ -368,7 +368,7 @@ def test_with_a_shared_minimiser_parameters_and_mix_reach_the_limits_of_the_prop
     """Step sizes up to 2 / L* = 0.5, mixing rates in (0, 1): theta -> theta*, mix -> L(theta*) / sum L(theta*)."""
     shared, least = [1.0, -2.0], (0.1, 0.3, 0.6)
     theta, mix = on_quadratics(
-        (0.5, 1.0, 4.0), [shared] * 3, least, rounds=3000, step=step, rate=rate, prior=PRIOR
+        (0.5, 1.0, 4.0), [shared] * 3, least, rounds=1500, step=step, rate=rate, prior=PRIOR
     )  # fmt: skip
     assert torch.allclose(theta, tensor(*shared), rtol=0, atol=1e-12)
     assert torch.allclose(mix, tensor(*least) / sum(least), rtol=0, atol=1e-12)
@@ -377,8 +377,8 @@ def test_with_a_shared_minimiser_parameters_and_mix_reach_the_limits_of_the_prop
 def test_with_different_minimisers_learn2mix_settles_elsewhere():
     """Another fixed point than plain training's: better for the worst class, worse for the prior-weighted loss."""
     h, minimiser, least, prior = (1.0, 1.0), [[0.0], [2.0]], (0.1, 0.1), [0.9, 0.1]
-    theta, mix = on_quadratics(h, minimiser, least, rounds=4000, step=0.2, rate=0.1, prior=prior)
-    plain, _ = on_quadratics(h, minimiser, least, rounds=4000, step=0.2, rate=0.0, prior=prior)
+    theta, mix = on_quadratics(h, minimiser, least, rounds=1500, step=0.2, rate=0.1, prior=prior)
+    plain, _ = on_quadratics(h, minimiser, least, rounds=1500, step=0.2, rate=0.0, prior=prior)
 
     def losses(at):
         return torch.stack([(at[0] - m[0]) ** 2 / 2 + c for m, c in zip(minimiser, least, strict=True)])
@@ -394,6 +394,6 @@ def test_with_different_minimisers_learn2mix_settles_elsewhere():
 
 def test_where_all_least_losses_are_zero_the_mix_still_stays_on_the_simplex():
     _, mix = on_quadratics(
-        (1.0, 3.0), [[0.5]] * 2, (0.0, 0.0), rounds=5000, step=0.3, rate=0.1, prior=[0.9, 0.1]
+        (1.0, 3.0), [[0.5]] * 2, (0.0, 0.0), rounds=2000, step=0.3, rate=0.1, prior=[0.9, 0.1]
     )
     assert torch.isfinite(mix).all() and abs(mix.sum() - 1) < 1e-12
