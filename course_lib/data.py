@@ -34,11 +34,17 @@ class Split(NamedTuple):
     group: Tensor
 
     def to(self, device) -> "Split":
-        return Split(*(part.to(device) for part in self))
+        """The same examples on `device`."""
+        return self._each(lambda part: part.to(device))
 
     def take(self, index: Tensor) -> "Split":
         """The rows named by `index`, an integer tensor on the split's device."""
-        return Split(*(part[index] for part in self))
+        return self._each(lambda part: part[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Split":
+        y = change(self.y)
+        # Where the label is the group, one tensor stays both: training then gathers it once.
+        return Split(change(self.x), y, y if self.group is self.y else change(self.group))
 
 
 class Batch(NamedTuple):
@@ -108,6 +114,10 @@ class Task:
                 sizes = [len(field) for field in split]
                 raise ValueError(f"{part} must hold as many x as y and group, got {sizes}")
             class_count(split.group, self.num_groups)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{part} {len(getattr(self, part).x)}" for part in ("train", "validation", "test"))
+        return f"Task({self.name!r}, {self.kind}, {self.num_groups} groups; {sizes})"
 
     @cached_property
     def train_prior(self) -> Tensor:

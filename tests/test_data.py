@@ -480,3 +480,17 @@ def test_mean_estimation_refuses_too_few(arguments):
 def test_kinds_and_fewest_positives_are_public():
     assert data.FEWEST_POSITIVES == 5
     assert "reconstruction" in data.KINDS
+
+
+def test_a_task_prints_as_a_line_and_not_as_its_tensors():
+    text = repr(data.digits(20))
+    assert "digits" in text and "train 423" in text and len(text) < 120
+
+
+def test_label_and_group_stay_one_tensor_where_they_are_one():
+    y = torch.tensor([0, 1, 1])
+    split = data.Split(torch.zeros(3, 2), y, y)
+    for other in (split.take(torch.tensor([2, 0])), split.to("cpu")):
+        assert other.y is other.group
+    apart = data.Split(torch.zeros(3, 2), y, y.clone()).take(torch.tensor([1]))
+    assert apart.y is not apart.group
