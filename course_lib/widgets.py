@@ -42,14 +42,22 @@ STYLE = """<style>
   text-align: right;}
 .course-card img {display: block; background: #fff;}
 </style>"""
-# ipywidgets names no slider's handle and has no live regions; this sets both in the page, once.
+# ipywidgets names no slider's handle, tells a log slider's exponent for its value, and has no live regions; JupyterLab
+# takes a list's arrow keys for its own (they move between cells). This mends it in the page, once.
 NAMES = """<img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 style="position:absolute;width:1px;height:1px;opacity:0" onload="
 const card = this.closest('.course-card'); let left = 40;
 const name = () => {
   card.querySelectorAll('[role=slider]').forEach(handle => {
-    const label = handle.closest('.widget-inline-hbox').querySelector('label');
-    if (label) handle.setAttribute('aria-label', label.textContent); });
+    const row = handle.closest('.widget-inline-hbox');
+    const label = row.querySelector('label'), readout = row.querySelector('.widget-readout');
+    if (label) handle.setAttribute('aria-label', label.textContent);
+    if (!readout || handle.courseTold) return;
+    const tell = () => { if (handle.getAttribute('aria-valuetext') !== readout.textContent)
+      handle.setAttribute('aria-valuetext', readout.textContent); };
+    handle.courseTold = new MutationObserver(tell); tell();
+    handle.courseTold.observe(handle, {attributes: true, attributeFilter: ['aria-valuetext']}); });
+  card.querySelectorAll('select').forEach(list => list.setAttribute('data-lm-suppress-shortcuts', 'true'));
   card.querySelectorAll('.course-live .widget-html-content').forEach(region => {
     region.setAttribute('aria-live', 'polite'); region.setAttribute('aria-atomic', 'true'); });
   if (--left) setTimeout(name, 250); };
@@ -106,6 +114,11 @@ def dress(controls: Mapping[str, Control], continuous: bool) -> None:
         control.layout.width = f"min(100%, {longest + 46}ch)"
         if control.has_trait("continuous_update"):
             control.continuous_update = continuous
+
+
+def as_set(value):
+    """A control's value as somebody set it: 0.5, also where the page's logarithms made it 0.49999999999999994."""
+    return float(f"{value:.12g}") if isinstance(value, float) else value
 
 
 def as_html(css: str = "", value: str = "") -> ipywidgets.HTML:
@@ -227,8 +240,8 @@ class Explorer(Card):
 
     @property
     def values(self) -> dict:
-        """The setting that the controls show."""
-        return {name: control.value for name, control in self.controls.items()}
+        """The setting that the controls show, without the last digits that a page's arithmetic adds to it."""
+        return {name: as_set(control.value) for name, control in self.controls.items()}
 
     def reset(self) -> None:
         """Back to the first setting, in one step."""

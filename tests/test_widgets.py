@@ -77,6 +77,13 @@ def test_a_move_recomputes_and_says_what_changed(asked):
     assert explorer.values == {"threshold": 0.1, "cost": 8}
 
 
+def test_the_rounding_of_a_page_is_no_move(asked):
+    """A log slider that is merely shown sends back 10 ** log10(0.5)."""
+    explorer = asked.explorer()
+    explorer.controls["threshold"].value = 0.49999999999999994
+    assert asked.drawn == [(2.0, None)] and explorer.values == {"threshold": 0.5, "cost": 4}
+
+
 def test_a_drag_is_compared_with_where_it_began(asked):
     explorer = asked.explorer(settle=60)
     for cost in (5, 6, 7, 8):
