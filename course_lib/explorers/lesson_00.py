@@ -83,6 +83,11 @@ def with_ones(x: Tensor) -> Tensor:
     return torch.cat([torch.ones(len(x), 1, dtype=torch.float64), x.double()], 1)
 
 
+def rests(name: str, value: float) -> bool:
+    """Whether a handle stands at its default."""
+    return math.isclose(value, DEFAULT[name], rel_tol=1e-6)
+
+
 def log_odds(p: float) -> float:
     """log(p / (1 - p))."""
     return math.log(p / (1 - p))
@@ -122,7 +127,7 @@ def training_weights(y: Tensor, weight: float, share: float) -> Tensor:
     A share equal to the prevalence leaves the batches as the data come.
     """
     by_class = torch.tensor([1.0, weight], dtype=torch.float64)
-    if share != PREVALENCE:
+    if not rests("share", share):
         ill = y.double().mean()
         by_class *= torch.stack([(1 - share) / (1 - ill), share / ill])
     return by_class[y]
@@ -133,7 +138,7 @@ def offset(threshold: float, weight: float, share: float, copies: int) -> float:
 
     Batches that are told their share do not ask how often an example is in the data.
     """
-    batch = math.log(copies) if share == PREVALENCE else log_odds(share) - log_odds(PREVALENCE)
+    batch = math.log(copies) if rests("share", share) else log_odds(share) - log_odds(PREVALENCE)
     return math.log(weight) + batch - log_odds(threshold)
 
 
@@ -185,7 +190,7 @@ def compute(
 
 def handles_moved(setting: dict) -> list[str]:
     """The handles that are not at rest."""
-    return [name for name in METHOD if setting[name] != DEFAULT[name]]
+    return [name for name in METHOD if not rests(name, setting[name])]
 
 
 def setting_text(setting: dict) -> str:
