@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test quick lint units notebooks run bench results
+.PHONY: help setup lab test quick lint units notebooks run html assignment bench results
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,12 @@ lint: setup ## style: ruff's rules and its format, notebooks included
 
 run: setup ## execute lessons headless and save them clean (LESSONS="01 09" picks, FORCE=1 in spite of uncommitted changes)
 	@$(BIN)/python -m course_lib.commands run $(if $(FORCE),--force) $(LESSONS)
+
+html: setup ## every lesson as a page that teaches without a kernel, in build/html/
+	@$(BIN)/python -m course_lib.pages
+
+assignment: setup ## exercises as an nbgrader assignment, in build/assignments/ (LESSONS=01 picks)
+	@$(BIN)/python -m course_lib.assignments $(LESSONS)
 
 bench: setup ## benchmarks, one process
 	@$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only $(ARGS)

@@ -35,6 +35,8 @@ FLOORS = [
     ["explorers"],
     ["checks"],
     ["commands"],
+    ["pages"],
+    ["assignments"],
 ]
 FLOOR_OF = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 LONGEST_MODULE = 300
