@@ -36,8 +36,10 @@ c.ExportApp.exporter_class = "nbgrader.plugins.CsvExportPlugin"
 
 def assignment(lesson, solution):
     """The source version: set-up, then task, stub with its worked answer, and check of every exercise."""
-    key, title = "", lesson.cells[0].source.split("\n")[0].lstrip("# ")
-    cells = [new_code_cell(cell.source) for cell in set_up(solution)]
+    title = lesson.cells[0].source.split("\n")[0].lstrip("# ")
+    first = key_of(exercises(lesson)[0][1])
+    cells = [new_markdown_cell(INTRODUCTION.format(title=title, key=first))]
+    cells += [new_code_cell(cell.source) for cell in set_up(solution)]
     worked = {key_of(check): answer.source for answer, check in exercises(solution)}
     for stub, check in exercises(lesson):
         key = key_of(check)
@@ -45,14 +47,16 @@ def assignment(lesson, solution):
             *(new_markdown_cell(outside_code(task.source, without_links)) for task in tasks(lesson, stub)),
             new_code_cell(
                 f"{stub.source}\n### BEGIN SOLUTION\n{worked[key]}\n### END SOLUTION",
-                metadata={"nbgrader": role(f"answer-{key}", solution=True)},
+                metadata={"tags": ["exercise"], "nbgrader": role(f"answer-{key}", solution=True)},
             ),
             new_code_cell(
                 check.source,
-                metadata={"nbgrader": role(f"check-{key}", grade=True, locked=True, points=1)},
+                metadata={
+                    "tags": ["check", "raises-exception"],  # so that Run All goes on to the next task
+                    "nbgrader": role(f"check-{key}", grade=True, locked=True, points=1),
+                },
             ),
         ]
-    cells.insert(0, new_markdown_cell(INTRODUCTION.format(title=title, key=key)))
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
     return new_notebook(cells=cells, metadata=lesson.metadata)
