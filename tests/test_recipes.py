@@ -302,3 +302,16 @@ def test_group_methods_survive_a_class_the_round_did_not_meet(digits):
         stats = list(train(RECIPES[name], run))
         assert any((s.class_count == 0).any() for s in stats)
         assert torch.isfinite(weights_of(run)).all() and torch.isfinite(run.sampler.mix).all()
+
+
+def test_class_weights_on_groups_are_the_group_weighted_mse(numbers):
+    from course_lib.losses import group_weighted_mse
+
+    run = start(RECIPES["class_weights"], numbers, BUDGET)
+    outputs = run.model(numbers.train.x)
+    mine = (run.loss(outputs, numbers.train.y, reduction="none") * run.weight).mean()
+    per_group = torch.tensor([run.weight[numbers.train.group == g][0] for g in (0, 1)])
+    theirs = group_weighted_mse(
+        outputs, numbers.train.y, numbers.train.group, per_group, normalise="batch_size"
+    )
+    torch.testing.assert_close(mine, theirs)
