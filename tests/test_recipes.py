@@ -268,7 +268,7 @@ def test_a_run_knows_its_rounds(digits):
 
 
 def test_a_chosen_mix_is_kept(digits):
-    shares = tuple([0.55, *[0.05] * 9])
+    shares = (0.55, *[0.05] * 9)
     run = start(replace(RECIPES["uniform"], batches=partial(recipes.chosen_mix, mix=shares)), digits, BUDGET)
     drawn = torch.cat([run.train.group[rows] for rows in run.sampler])
     assert (drawn == 0).double().mean().item() == pytest.approx(0.55, abs=0.02)
