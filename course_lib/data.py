@@ -42,8 +42,7 @@ class Split(NamedTuple):
         return self._each(lambda part: part[index])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Split":
-        y = change(self.y)
-        # Where the label is the group, one tensor stays both: training then gathers it once.
+        y = change(self.y)  # where the label is the group one tensor stays both: training gathers it once
         return Split(change(self.x), y, y if self.group is self.y else change(self.group))
 
 
@@ -116,8 +115,8 @@ class Task:
             class_count(split.group, self.num_groups)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{part} {len(getattr(self, part).x)}" for part in ("train", "validation", "test"))
-        return f"Task({self.name!r}, {self.kind}, {self.num_groups} groups; {sizes})"
+        sizes = [len(part.x) for part in (self.train, self.validation, self.test)]
+        return f"Task({self.name!r}, {self.kind}, {self.num_groups} groups, {'/'.join(map(str, sizes))} examples)"
 
     @cached_property
     def train_prior(self) -> Tensor:
@@ -263,13 +262,9 @@ def _balanced_rows(rows: Tensor, labels: Tensor) -> Tensor:
 
 
 def digits(
-    imbalance_ratio: float = 20.0,
-    *,
-    profile: str = "long_tailed",
-    order: Sequence[int] | None = None,
-    hidden: Sequence[int] = (64,),
-    seed: int = 0,
-) -> Task:
+    imbalance_ratio: float = 20.0, *, profile: str = "long_tailed", order: Sequence[int] | None = None,
+    hidden: Sequence[int] = (64,), seed: int = 0,
+) -> Task:  # fmt: skip
     """Handwritten digits, 8 x 8 pixels in [0, 1], ten classes, the training part made imbalanced.
 
     imbalance_ratio  largest over smallest class count in the training part; 1 leaves it balanced
@@ -462,12 +457,9 @@ def fraud_like(
 
 
 def mean_estimation(
-    counts: Sequence[int] = (1000, 1000, 800, 200),
-    *,
-    num_held: int = 1000,
-    hidden: Sequence[int] = (64,),
+    counts: Sequence[int] = (1000, 1000, 800, 200), *, num_held: int = 1000, hidden: Sequence[int] = (64,),
     seed: int = 0,
-) -> Task:
+) -> Task:  # fmt: skip
     """Guess the mean of a distribution from ten draws; four kinds of distribution are the groups.
 
     counts    training examples of each kind: normal (variance 1), exponential, chi-squared, all three with
