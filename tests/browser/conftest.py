@@ -1,0 +1,99 @@
+"""One JupyterLab and one browser for all browser tests, and every lesson opened and run once."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_lib import commands
+
+from . import lab, workbench
+
+ROOT = Path(__file__).resolve().parents[2]
+LESSONS = sorted(path for path in commands.course_files(ROOT / "notebooks") if path.suffix == ".ipynb")
+LESSONS = [path.name for path in LESSONS if path.parent.name == "notebooks"]
+
+
+def pytest_collection_modifyitems(items):
+    """All in one process: two servers, two browsers and their kernels would only get in each other's way."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(5 * lab.PATIENCE))
+            if item.config.pluginmanager.hasplugin("xdist"):
+                item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="package")
+def chromium():
+    if lab.find_browser() is None:
+        reason = "no Chromium on the path (Debian: apt install chromium)"
+        if os.environ.get("COURSE_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"COURSE_REQUIRE_BROWSER=1, but {reason}")
+        pytest.skip(reason)
+    with lab.browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="package")
+def course(tmp_path_factory):
+    """The folder that is served: what a student has after `make lab`, away from this one."""
+    folder = tmp_path_factory.mktemp("course")
+    lab.lay_course(ROOT, folder)
+    workbench.lay(folder / "work")
+    return folder
+
+
+@pytest.fixture(scope="package")
+def server(chromium, course, tmp_path_factory):
+    with lab.serve(course, tmp_path_factory.mktemp("jupyter")) as one:
+        yield one
+
+
+@pytest.fixture(scope="package")
+def lesson(server, chromium, request):
+    """A lesson after Run All. Its tests share it; what they move, they put back."""
+    opened = lab.Lesson(server, chromium, f"work/{request.param}")
+    try:
+        opened.run_all()
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def every_control(lesson):
+    """The notebook of `workbench` alone."""
+    return lesson
+
+
+@pytest.fixture
+def panel(lesson):
+    """The live panel of a lesson that has one, ready to start."""
+    one = lesson.panels()[0]
+    one.press("Reset")
+    one.ready()
+    yield one
+    one.press("Reset")
+    one.ready()
+
+
+def pytest_generate_tests(metafunc):
+    """Once per lesson; tests of the panel only where there is one."""
+    names = metafunc.fixturenames
+    if "lesson" in names:
+        pages = [workbench.NAME, *LESSONS]
+        if "every_control" in names:
+            pages = pages[:1]
+        if "panel" in names:
+            pages = [page for page in pages if has_panel(page)]
+        ids = [page.removesuffix(".ipynb") for page in pages]
+        metafunc.parametrize("lesson", pages, ids=ids, indirect=True, scope="package")
+
+
+def has_panel(page):
+    if page == workbench.NAME:
+        return True
+    cells = nbformat.read(ROOT / "notebooks" / page, as_version=4).cells
+    return any("explorer" in cell.metadata.get("tags", []) and "panel" in cell.source for cell in cells)
