@@ -244,13 +244,15 @@ class Explorer(Card):
         return {name: as_set(control.value) for name, control in self.controls.items()}
 
     def reset(self) -> None:
-        """Back to the first setting, in one step."""
+        """Back to the first setting and what was said of it, in one step, with no setting before it."""
         self._quiet = True
         try:
             for name, control in self.controls.items():
                 control.value = self.defaults[name]
         finally:
             self._quiet = False
+        if self.previous is not None or self.values != self._shown:
+            self._shown = {}  # as at the beginning
         self._moved()
 
     def static(self) -> None:
@@ -282,7 +284,7 @@ class Explorer(Card):
         moved = {name for name in values if values[name] != self._shown.get(name)}
         before, at = self._last_move
         same_move = moved == before and time.monotonic() - at < self._settle
-        previous = self.previous if same_move else self.result
+        previous = None if not self._shown else self.previous if same_move else self.result
         open_before = set(plt.get_fignums())
         try:
             result = self._result(values)

@@ -223,6 +223,18 @@ def test_reset_goes_back_in_one_step(asked):
     assert asked.computed == [(0.5, 4)]
 
 
+def test_reset_forgets_the_setting_before(asked):
+    explorer = asked.explorer()
+    first = explorer.picture.value, explorer.words.value, explorer.sentence
+    explorer.controls["cost"].value = 8
+    explorer.reset_button.click()
+    assert (explorer.picture.value, explorer.words.value, explorer.sentence) == first
+    explorer.controls["cost"].value = 8
+    explorer.controls["cost"].value = 4  # by hand: the ghost stays until Reset
+    explorer.reset_button.click()
+    assert explorer.sentence == first[-1] and asked.drawn[-1] == (2.0, None)
+
+
 def test_reset_after_an_error_clears_it(asked):
     explorer = asked.explorer()
     explorer.controls["threshold"].value = 1.0
