@@ -397,3 +397,19 @@ def test_where_all_least_losses_are_zero_the_mix_still_stays_on_the_simplex():
         (1.0, 3.0), [[0.5]] * 2, (0.0, 0.0), rounds=2000, step=0.3, rate=0.1, prior=[0.9, 0.1]
     )
     assert torch.isfinite(mix).all() and abs(mix.sum() - 1) < 1e-12
+
+
+def test_the_highest_floor_keeps_the_mix_uniform():
+    """At 1/K nothing is left to share out, also where that makes every share sit exactly on the floor."""
+    control = Learn2Mix(torch.full((4,), 0.25, dtype=torch.float64), mixing_rate=1.0, floor=0.25)
+    assert torch.equal(control.update([1.0, 1.0, 1.0, 1.0]), torch.full((4,), 0.25, dtype=torch.float64))
+    torch.testing.assert_close(
+        control.update([9.0, 1.0, 1.0, 1.0]), torch.full((4,), 0.25, dtype=torch.float64)
+    )
+
+
+def test_messages_name_the_argument_and_its_range():
+    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1/K\] = \[0, 0\.25\], got 0\.3"):
+        Learn2Mix([0.25] * 4, floor=0.3)
+    with pytest.raises(ValueError, match="^prior must sum to 1"):
+        Learn2Mix([0.5, 0.6])
