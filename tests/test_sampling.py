@@ -768,3 +768,74 @@ def test_alternating_mix_feeds_the_sampler_one_class_at_a_time():
     sampler = ClassMixBatchSampler(labels, 4, mix, batches_per_epoch=12)
     classes = [labels[torch.tensor(list(rows))].unique().tolist() for rows in sampler]
     assert classes == [[0], [0], [1], [1], [2], [2]] * 2
+
+
+# ---- small promises that a changed line would break ---------------------------------------------------------
+
+
+def test_similarity_compares_means_and_not_sums():
+    """Class 1 has many small points and class 2 one large: by mean class 2 is far away, by sum it would be near."""
+    labels = [0] * 5 + [1] * 4 + [2]
+    x = torch.tensor([[0.0]] * 5 + [[1.0]] * 4 + [[4.0]])
+    assert class_order("similarity", labels, x) == [0, 1, 2]
+    one_each = torch.tensor(
+        [[0.0]] * 5 + [[3.0]] * 4 + [[2.0]]
+    )  # by halved mean of the single example: 0, 2 too
+    assert class_order("similarity", labels, one_each) == [0, 2, 1]
+    single = torch.tensor(
+        [[0.0]] * 5 + [[-3.0]] * 4 + [[5.0]]
+    )  # a single example is its own mean, not half of it
+    assert class_order("similarity", labels, single) == [0, 1, 2]
+
+
+def test_shares_too_small_for_float32_are_drawn_as_often_as_they_should():
+    """Tickets have 53 bits; with the 24 of float32 a share of 1e-9 would come about 60 times too often."""
+    probability = torch.full((1000,), (1 - 1e-9) / 999, dtype=torch.float64)
+    probability[0] = 1e-9
+    sampler = ExampleBatchSampler(probability / probability.sum(), 7, batches_per_epoch=1, seed=3)
+    ticket = torch.rand(7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    reached = (probability / probability.sum()).cumsum(0)
+    assert (
+        next(iter(sampler)).tolist() == torch.searchsorted(reached / reached[-1], ticket, right=True).tolist()
+    )
+
+
+def test_seed_zero_is_the_default():
+    probability = torch.full((50,), 0.02, dtype=torch.float64)
+    assert (
+        next(iter(ExampleBatchSampler(probability, 9))).tolist()
+        == next(iter(ExampleBatchSampler(probability, 9, seed=0))).tolist()
+    )
+
+
+def test_alternating_rows_have_a_column_for_every_class_also_for_those_without_a_turn():
+    assert alternating_mix([0, 1], 1, num_classes=4).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 1], 0, 2), "^steps_per_visit must be"),
+        (([0, 1], 1, 2, 0), "^cycles must be"),
+        (([0, 1], 1, 0), "^num_classes must be"),
+        (([0.5, 1.0], 1, 2), "^order must be"),
+        (([0, 3], 1, 2), r"^order must hold classes 0\.\.1, got \[0, 3\]"),
+    ],
+)
+def test_alternating_mix_names_what_is_wrong(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        alternating_mix(*arguments)
+
+
+def test_a_probability_of_the_wrong_shape_or_sum_is_named_with_its_cure():
+    with pytest.raises(ValueError, match=r"from weights per class w: w\[labels\] / w\[labels\]\.sum\(\)"):
+        ExampleBatchSampler([0.5, 0.5], 4, num_examples=10)
+    sampler = ExampleBatchSampler([0.5, 0.5], 4)
+    with pytest.raises(ValueError, match=r"^probability must sum to 1"):
+        sampler.set_probability([0.5, 0.6])
+
+
+def test_a_foreign_state_is_refused_by_name():
+    sampler = ExampleBatchSampler([0.5, 0.5], 4)
+    with pytest.raises(ValueError, match="state_dict of ExampleBatchSampler"):
+        sampler.load_state_dict({})
