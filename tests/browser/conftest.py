@@ -10,9 +10,7 @@ from course_lib import commands
 
 from . import lab, workbench
 
-ROOT = Path(__file__).resolve().parents[2]
-LESSONS = sorted(path for path in commands.course_files(ROOT / "notebooks") if path.suffix == ".ipynb")
-LESSONS = [path.name for path in LESSONS if path.parent.name == "notebooks"]
+NOTEBOOKS = commands.ROOT / "notebooks"
 
 
 def pytest_collection_modifyitems(items):
@@ -40,7 +38,7 @@ def chromium():
 def course(tmp_path_factory):
     """The folder that is served: what a student has after `make lab`, away from this one."""
     folder = tmp_path_factory.mktemp("course")
-    lab.lay_course(ROOT, folder)
+    lab.lay_course(folder)
     workbench.lay(folder / "work")
     return folder
 
@@ -83,7 +81,7 @@ def pytest_generate_tests(metafunc):
     """Once per lesson; tests of the panel only where there is one."""
     names = metafunc.fixturenames
     if "lesson" in names:
-        pages = [workbench.NAME, *LESSONS]
+        pages = [workbench.NAME, *sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))]
         if "every_control" in names:
             pages = pages[:1]
         if "panel" in names:
@@ -95,5 +93,5 @@ def pytest_generate_tests(metafunc):
 def has_panel(page):
     if page == workbench.NAME:
         return True
-    cells = nbformat.read(ROOT / "notebooks" / page, as_version=4).cells
+    cells = nbformat.read(NOTEBOOKS / page, as_version=4).cells
     return any("explorer" in cell.metadata.get("tags", []) and "panel" in cell.source for cell in cells)

@@ -101,11 +101,15 @@ def serve(folder: Path, state: Path) -> Iterator[Server]:
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
     }  # fmt: skip
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    # What the tests' own conftest sets, a student's kernel does not have.
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MPLBACKEND")
+    }
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, *(f"--{name}={value}" for name, value in options.items())],
             env={
-                **os.environ,
+                **inherited,
                 **{name: str(state / place) for name, place in places.items()},
                 "JUPYTER_PREFER_ENV_PATH": "1",
             },
@@ -142,16 +146,16 @@ def _await_answer(server: Server, process: subprocess.Popen) -> None:
             time.sleep(0.1)
 
 
-def lay_course(root: Path, folder: Path) -> None:
+def lay_course(folder: Path) -> None:
     """The course as `make lab` shows it, in `folder`: the student's copies in work/, beside what they link to."""
     for name in ("README.md", "course_lib", "data", "notebooks"):
-        if (root / name).is_dir():
+        if (commands.ROOT / name).is_dir():
             shutil.copytree(
-                root / name, folder / name, ignore=shutil.ignore_patterns("downloads", "__pycache__")
+                commands.ROOT / name, folder / name, ignore=shutil.ignore_patterns("downloads", "__pycache__")
             )
         else:
-            shutil.copy(root / name, folder / name)
-    commands.lay_copies(root / "notebooks", folder / "work")
+            shutil.copy(commands.ROOT / name, folder / name)
+    commands.lay_copies(commands.ROOT / "notebooks", folder / "work")
 
 
 # ---- a lesson ---------------------------------------------------------------------------------------------
@@ -246,6 +250,7 @@ class Lesson:
         self.page.locator(f'body[data-jp-theme-name="{name}"][data-jp-theme-light="{light}"]').wait_for(
             state="attached"
         )
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def cards(self) -> list["Card"]:
         """The explorers and panels on the page, in order."""
@@ -289,6 +294,12 @@ class Card:
         """A button, by keyboard."""
         self.button(name).focus()
         self.page.keyboard.press("Enter")
+
+    def reset(self) -> None:
+        """Of an explorer that was moved: back to its first setting."""
+        before = self.src
+        self.press("Reset")
+        self.await_picture(before)
 
     @property
     def src(self) -> str:
@@ -378,8 +389,7 @@ class Handle:
     def key(self) -> str:
         """The key that moves it on, or back from its end."""
         if self.kind == "slider":
-            now, end = (float(self.node.get_attribute(f"aria-value{name}")) for name in ("now", "max"))
-            return "ArrowRight" if now < end else "ArrowLeft"
+            return "ArrowLeft" if self.at_end("End") else "ArrowRight"
         if self.kind == "select-one":
             return "ArrowDown" if self.node.evaluate("n => n.selectedIndex < n.length - 1") else "ArrowUp"
         if self.kind in ("checkbox", "button", "submit"):
@@ -387,12 +397,10 @@ class Handle:
         raise ValueError(f"{self.card}: no key is known for a control of kind {self.kind!r}")
 
     def at_end(self, key: str) -> bool:
-        """Whether Home or End would leave a slider where it is."""
-        now, end = (
-            float(self.node.get_attribute(f"aria-value{name}"))
-            for name in ("now", {"Home": "min", "End": "max"}[key])
-        )
-        return abs(now - end) < 1e-9
+        """Whether Home or End would leave a slider where it is. By its place: aria-valuenow is rounded to a tenth."""
+        place = self.node.evaluate("node => node.parentElement.style.transform")
+        percent = float(re.search(r"translate\(([-\d.e]+)%", place)[1])  # of the way left to the end
+        return abs(percent - {"Home": -100, "End": 0}[key]) < 1e-6
 
     def move(self, key: str | None = None) -> None:
         """One key press, and wait for its picture."""
