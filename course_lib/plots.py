@@ -97,6 +97,8 @@ def paired_differences(
         raise ValueError("differences must hold at least one method, got none")
     fig, ax = plt.subplots(figsize=(SIZE[0], 1.5 + 0.6 * len(differences)), layout="constrained")
     ax.axvline(0, color=REFERENCE, linewidth=1.4, zorder=1)
+    largest = max(np.abs(values).max() for values in differences.values())
+    digits = 3 if largest >= 0.002 or largest == 0 else 5  # "+0.000" would say nothing of a small difference
     for row, (name, values) in enumerate(differences.items()):
         values = np.asarray(values, dtype=float)
         mean, low, high = t_interval(values)
@@ -107,9 +109,10 @@ def paired_differences(
         ax.plot(mean, row + 0.12, style.marker, color=style.color, markersize=9)
         said = verdict(values, higher_is_better=higher_is_better)
         ax.annotate(
-            f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]\n{said}", (1.02, row), xycoords=("axes fraction", "data"),
-            va="center", fontsize=10, color=INK, annotation_clip=False,
+            f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]\n{said}", (1.02, row),
+            xycoords=("axes fraction", "data"), va="center", fontsize=10, color=INK, annotation_clip=False,
         )  # fmt: skip
+    ax.locator_params(axis="x", nbins=5)
     ax.set_yticks(range(len(differences)), [look(name).label for name in differences])
     ax.set_ylim(len(differences) - 0.4, -0.6)
     ax.spines["left"].set_visible(False)

@@ -443,3 +443,9 @@ def test_a_threshold_marks_its_point_on_both_curves():
         line.get_xydata()[0].tolist() for ax in (left, right) for line in ax.lines if line.get_marker() == "o"
     ]
     assert mark == [[pytest.approx(1 / 3), 1.0], [1.0, pytest.approx(2 / 3)]]
+
+
+def test_small_differences_are_written_with_digits_that_show_them():
+    fig = plots.paired_differences({"uniform": [0.0002, 0.0004, 0.0003]}, quantity="AUC")
+    [text] = [t.get_text() for t in fig.axes[0].texts]
+    assert text.startswith("+0.00030 [")
