@@ -63,7 +63,8 @@ def _tasks() -> list[tuple[int, torch.Tensor]]:
 @exercise(
     "09.2",
     "M times the mix gives numbers with a fraction. Their whole parts are safe; a few places are left over.",
-    "Who gets the places that are left over? If always the same class does, a share below 1 / M never gets one.",
+    "16 times (0.7, 0.28, 0.02) gives whole parts 11, 4, 0 and one place left over. If the largest fraction always "
+    "takes it, the last class never gets one. Who should get it?",
     "Cumulate the numbers, shift them all by one random number in [0, 1), round down, take differences.",
 )
 def _(whole_counts) -> str:
