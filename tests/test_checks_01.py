@@ -76,7 +76,7 @@ def test_hints_come_in_steps(key, capsys):
     [
         ("bdca", "the ratio counts as guilty"),
         ("dbca", "the ratio counts as guilty"),
-        ("cadb", "sorted by the total"),
+        ("cdab", "sorted by the total"),
         ("abcd", "begins at the wrong end"),
         ("cdba", "Compare c and d"),
         ("dca", "each once"),

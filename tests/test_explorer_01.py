@@ -137,11 +137,28 @@ def test_picture_draws_with_and_without_ghost(results, setting):
         plt.close(fig)
 
 
+def test_picture_shows_every_model_at_the_count_of_the_slider(results):
+    """Also a gap too small for the log axis is drawn, at its lower end."""
+    for result in results.values():
+        fig = draw(result, results[40, 10])
+        _, upper, lower = fig.axes
+        for ax, values in ((upper, result.limit[0] - result.reached[:, 0]), (lower, result.reached[:, 2])):
+            small, large = [line for line in ax.lines if line.get_marker() in ("D", "s")][-2:]
+            assert len(small.get_ydata()) == len(result.reached)
+            assert np.exp(np.log(small.get_xdata()).mean()) == pytest.approx(result.positives)
+            assert large.get_xdata()[0] == result.positives
+            assert large.get_ydata()[0] == pytest.approx(values.mean())
+            assert small.get_ydata().min() >= ax.get_ylim()[0]
+        plt.close(fig)
+
+
 def test_sentence_and_table_agree(results):
     for result in results.values():
         rows = table(result)
         assert list(rows.index) == list(MEASURES)
         assert f"{rows.gap['ROC-AUC']:.4f} below" in describe(result)
+        low, high = result.interval
+        assert low < result.gap[0] < high and f"interval {low:.4f} to {high:.4f}" in describe(result)
         assert f"recall at 0.5 is {result.reached[:, 2].mean():.2f}" in describe(result)
         assert (rows["lowest model"] <= rows["highest model"]).all()
 

@@ -9,12 +9,12 @@ from course_lib.data import gaussian_classes
 from course_lib.explorers import lesson_01
 from course_lib.metrics import confusion, per_class_recall, wilson_interval
 
-SETS = {"a": (320, 320), "b": (40, 4000), "c": (40, 40), "d": (10, 1000)}
+SETS = {"a": (320, 320), "b": (20, 2000), "c": (20, 20), "d": (5, 500)}
 
 
 @exercise(
     "01.1",
-    "The explorer can be set to all four. Which of its two sliders moved the circles?",
+    "The explorer can be set to all four. Which way did each slider move the diamonds?",
     "Compare sets that differ in one thing only: b and c have the same positives, b and d the same ratio.",
     "Sort by the number of positives first; where that is equal, ask what more negatives did.",
 )
@@ -27,13 +27,13 @@ def order_of_gaps(answer) -> str:
     gap = {name: lesson_01.compute(p, n / p).gap[0] for name, (p, n) in SETS.items()}
     if order == "".join(sorted(SETS, key=gap.get)):
         raise NotYet("Your order is sound, but it begins at the wrong end: the largest gap comes first.")
-    if order == "cadb":
+    if order == "cdab":
         raise NotYet(
             "You sorted by the total: b has most examples of all, but where does it get its positives?"
         )
     if order.index("b") < order.index("c"):
         raise NotYet(
-            "You put b before c, so the ratio counts as guilty: both have the same 40 positives; what could 3,960 more "
+            "You put b before c, so the ratio counts as guilty: both have the same 20 positives; what could 1,980 more "
             "negatives take away?"
         )
     for first, second in zip(order, order[1:]):

@@ -13,11 +13,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from contourpy import contour_generator
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.special import expit, log_expit
 
 from course_lib import plots, widgets
 from course_lib.data import gaussian_classes
+from course_lib.metrics import t_interval
 
 MEASURES = ("ROC-AUC", "average precision", "recall at 0.5", "balanced accuracy")
 MOST_POSITIVES, MOST_NEGATIVES = 320, 32_000
@@ -47,6 +50,11 @@ class Result:
         """What the true probabilities reach minus what the models reached on average, one per measure."""
         return self.limit - self.reached.mean(0)
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % t-interval of the gap in ROC-AUC: what other training sets of this size might have given."""
+        return t_interval(self.limit[0] - self.reached[:, 0])[1:]
+
 
 def features(x: np.ndarray) -> np.ndarray:
     """1, both coordinates and their three products: (N, 2) -> (N, 6)."""
@@ -64,23 +72,26 @@ def fit_logistic(
     inputs, ridge = features(x), np.array([0.0, *[penalty] * 5])
     sign = 2 * y - 1
 
-    def loss(weights):
-        return -log_expit(sign * (inputs @ weights)).sum() + ridge @ weights**2 / 2
+    def loss(score, weights):
+        return -log_expit(sign * score).sum() + ridge @ weights**2 / 2
 
     weights = np.array([math.log(y.mean() / (1 - y.mean())), 0, 0, 0, 0, 0]) if start is None else start
-    now = loss(weights)
+    score = inputs @ weights
+    now = loss(score, weights)
     for _ in range(50):
-        chance = expit(inputs @ weights)
+        chance = expit(score)
         slope = inputs.T @ (chance - y) + ridge * weights
         curvature = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + np.diag(ridge + 1e-9)
         step = np.linalg.solve(curvature, slope)
-        while (new := loss(weights - step)) > now and np.abs(step).max() > 1e-9:
-            step /= 2  # too far: Newton's parabola is only a local picture of the loss
-        if new > now:
-            break
-        gain, weights, now = now - new, weights - step, new
-        if gain < 1e-7 * (1 + now):
-            break
+        if slope @ step < 2e-7 * (1 + now):
+            return weights - step  # there is no more to gain
+        change = inputs @ step
+        while (new := loss(score - change, weights - step)) > now and np.abs(step).max() > 1e-9:
+            step, change = (
+                step / 2,
+                change / 2,
+            )  # too far: Newton's parabola is only a local picture of the loss
+        weights, score, now = weights - step, score - change, new
     return weights
 
 
@@ -167,31 +178,42 @@ def compute(positives: float = 40, ratio: float = 1, draws: int = DRAWS) -> Resu
     )
 
 
+LOWEST = 1e-4  # the log axis ends here; smaller gaps are drawn at its end
+
+
 def draw(result: Result, ghost: Result | None = None) -> Figure:
-    """Left the plane with learned boundaries and the best one; right what was reached and the limits."""
-    fig, (plane, right) = plt.subplots(1, 2, figsize=(9.6, 4.5), layout="constrained", width_ratios=(1, 1.2))
-    fig.suptitle(f"{_size(result)}: ROC-AUC stays {result.gap[0]:.4f} below its limit", x=0.01, ha="left")
-    _draw_plane(plane, result)
-    shapes = {0: ("o", "ROC-AUC"), 2: ("^", "recall at 0.5")}
-    heights = plots.push_apart([result.limit[column] for column in shapes], 0.25, 0.08, 0.94)
-    for (column, (shape, name)), height in zip(shapes.items(), heights, strict=True):
-        limit = result.limit[column]
-        right.axhline(limit, color=plots.REFERENCE, linestyle=plots.DOTTED, linewidth=1.8)
-        _dots(right, ghost, column, shape, before=True)
-        _dots(right, result, column, shape)
-        text = f"{name}\nmodels {result.reached[:, column].mean():.3f}\ntruth {limit:.3f}"
-        right.text(1.02, height, text, fontsize=12, va="center", transform=right.get_yaxis_transform())
-    right.set(
-        xscale="log",
-        xlim=(3.5, 450),
-        ylim=(-0.03, 1.03),
-        ylabel="models, and the truth (dotted)",
+    """Left the plane with learned 0.5 lines and the true one; right the gap in ranking above, recall at 0.5 below."""
+    fig = plt.figure(
+        figsize=(9.6, 4.6), layout="none"
+    )  # places by hand: a layout engine takes longer than the fits
+    plane = fig.add_axes((0.01, 0.13, 0.37, 0.71))
+    upper, lower = fig.add_axes((0.46, 0.55, 0.37, 0.29)), fig.add_axes((0.46, 0.13, 0.37, 0.29))
+    fig.suptitle(
+        f"{_size(result)}: ROC-AUC stays {result.gap[0]:.4f} below its limit", x=0.01, y=0.985, ha="left"
     )
-    right.set_xlabel("positives in the training set (log scale)")
-    right.set_xticks([5, 20, 80, 320], ["5", "20", "80", "320"])
-    right.minorticks_off()
+    _draw_plane(plane, result)
+    for ax, shape, values in ((upper, "D", _gaps), (lower, "s", _recalls)):
+        if ghost is not None:
+            _dots(ax, ghost.positives, values(ghost), shape, before=True)
+        _dots(ax, result.positives, values(result), shape)
+        ax.set(xscale="log", xlim=(3.5, 450))
+        ax.set_xticks([5, 20, 80, 320], ["5", "20", "80", "320"] if ax is lower else [""] * 4)
+        ax.minorticks_off()
+    upper.set(yscale="log", ylim=(LOWEST, 0.6))
+    upper.set_yticks([0.0001, 0.001, 0.01, 0.1], ["0.0001", "0.001", "0.01", "0.1"])
+    upper.minorticks_off()
+    upper.set_title("how far ROC-AUC stays below its limit (log)", fontsize=12)
+    lower.set_title("recall when flagging above 0.5", fontsize=12)
+    lower.axhline(result.limit[2], color=plots.REFERENCE, linestyle=plots.DOTTED, linewidth=1.8)
+    lower.set(ylim=(-0.03, 1.03), yticks=[0, 0.5, 1], xlabel="positives in the training set (log scale)")
+    said = {
+        upper: f"models {result.reached[:, 0].mean():.4f}\nlimit {result.limit[0]:.4f}\ngap {result.gap[0]:.4f}",
+        lower: f"models {result.reached[:, 2].mean():.3f}\ntruth {result.limit[2]:.3f}\n(dotted)",
+    }
+    for ax, text in said.items():
+        ax.text(1.03, 0.5, text, fontsize=12, va="center", transform=ax.transAxes)
     if ghost is not None:
-        right.set_title("hollow: the setting before", fontsize=12, loc="right")
+        fig.text(0.99, 0.9, "hollow: before", fontsize=12, ha="right", va="center")
     return fig
 
 
@@ -199,29 +221,35 @@ def _draw_plane(ax, result: Result) -> None:
     shown = np.r_[np.flatnonzero(result.y == 0)[:600], np.flatnonzero(result.y == 1)]
     plots.class_points(ax, result.x[shown], result.y[shown], ("negatives", "positives"))
     _, negative, positive = world()
-    best = (np.log(positive) - np.log(negative)).reshape(140, 140)
-    ax.contour(AXIS, AXIS, best, levels=[0.0], colors="#9ecae1", linewidths=8, zorder=9)
     odds = math.log(result.positives / result.negatives)
-    thin = {"colors": plots.BLACK, "linewidths": 0.9, "linestyles": "solid", "zorder": 10}
+    best = (np.log(positive) - np.log(negative) + odds).reshape(140, 140)
+    ax.contour(AXIS, AXIS, best, levels=[0.0], colors="#9ecae1", linewidths=5, zorder=9)
+    lines = []
     for score in result.scores[:10]:
-        ax.contour(AXIS[::2], AXIS[::2], score.reshape(140, 140)[::2, ::2], levels=[odds], **thin)
+        lines += contour_generator(AXIS[::2], AXIS[::2], score.reshape(140, 140)[::2, ::2]).lines(0.0)
+    ax.add_collection(LineCollection(lines, colors=plots.BLACK, linewidths=0.9, zorder=10))
     ax.set(xlim=(-4.2, 4.2), ylim=(-4, 4), xticks=[], yticks=[])
-    ax.set_xlabel(
-        "blue: best boundary; thin lines: learned\nfrom ten training sets of this size", fontsize=11
+    ax.set_xlabel("blue: where the true probability is 0.5\nthin: where ten models say 0.5", fontsize=11)
+
+
+def _gaps(result: Result) -> np.ndarray:
+    return result.limit[0] - result.reached[:, 0]
+
+
+def _recalls(result: Result) -> np.ndarray:
+    return result.reached[:, 2]
+
+
+def _dots(ax, at: float, values: np.ndarray, shape: str, before: bool = False) -> None:
+    """One small sign per model around the number of positives, a large one for their mean; hollow for the ghost."""
+    shade, large = ("#b0b0b0", plots.REFERENCE) if before else ("#5a5a5a", plots.BLACK)
+    filled = {"markerfacecolor": "none" if before else shade, "markeredgecolor": shade, "linestyle": "none"}
+    beside = at * np.exp(np.linspace(-0.15, 0.15, len(values)))
+    ax.plot(beside, np.maximum(values, LOWEST), shape, markersize=3.5, clip_on=False, **filled)
+    filled.update(zip(filled, ("white" if before else large, large if before else "white", "none")))
+    ax.plot(
+        at, max(values.mean(), LOWEST), shape, markersize=9, markeredgewidth=1.2 + before, zorder=4, **filled
     )
-
-
-def _dots(ax, result: Result | None, column: int, shape: str, before: bool = False) -> None:
-    if result is None:
-        return
-    values, at = result.reached[:, column], result.positives * (0.88 if column == 0 else 1.14)
-    beside = at * np.exp(np.linspace(-0.07, 0.07, len(values)))
-    face, edge = ("none", "#8c8c8c") if before else ("#5a5a5a", "#5a5a5a")
-    small = {"markersize": 4.5, "markerfacecolor": face, "markeredgecolor": edge, "linestyle": "none"}
-    ax.plot(beside, values, shape, **small)
-    if not before:
-        ax.vlines(at, values.mean(), result.limit[column], color=plots.BLACK, linewidth=3)
-        ax.plot(at, values.mean(), shape, markersize=11, color=plots.BLACK, markeredgecolor="white")
 
 
 def _size(result: Result) -> str:
@@ -230,10 +258,12 @@ def _size(result: Result) -> str:
 
 def describe(result: Result, previous: Result | None = None) -> str:
     """The setting, the gap of the ranking to its limit, and what the latest move changed."""
+    low, high = result.interval
+    recall, best = result.reached[:, 2].mean(), result.limit[2]
     said = (
         f"{_size(result)}, ratio {result.negatives / result.positives:.3g}: ROC-AUC stays {result.gap[0]:.4f} below "
-        f"its limit of {result.limit[0]:.3f}; recall at 0.5 is {result.reached[:, 2].mean():.2f}, and "
-        f"{result.limit[2]:.2f} with the true probabilities."
+        f"its limit of {result.limit[0]:.3f} (95 % interval {low:.4f} to {high:.4f}); recall at 0.5 is {recall:.2f}, "
+        f"and {best:.2f} with the true probabilities."
     )
     if previous is None:
         return said
