@@ -839,3 +839,50 @@ def test_a_foreign_state_is_refused_by_name():
     sampler = ExampleBatchSampler([0.5, 0.5], 4)
     with pytest.raises(ValueError, match="state_dict of ExampleBatchSampler"):
         sampler.load_state_dict({})
+
+
+def test_a_tiny_class_dealt_very_often_follows_the_samplers_own_seed():
+    """More than eight shuffles at once take another path; it must not draw from torch's global stream."""
+    labels = [0] * 50 + [1] * 2
+
+    def stream(global_seed):
+        torch.manual_seed(global_seed)
+        return [rows.tolist() for rows in ClassMixBatchSampler(labels, 20, [0.1, 0.9], batches_per_epoch=5)]
+
+    assert stream(0) == stream(1)
+    dealt = torch.tensor(stream(0)).flatten()
+    dealt = dealt[dealt >= 50].view(-1, 2)
+    assert (dealt.sort(1).values == torch.tensor([50, 51])).all()  # every shuffle holds each of the two once
+
+
+def test_the_default_seed_of_both_samplers_is_zero():
+    labels = [0] * 30 + [1] * 30
+    one, other = (
+        ClassMixBatchSampler(labels, 8, [0.5, 0.5]),
+        ClassMixBatchSampler(labels, 8, [0.5, 0.5], seed=0),
+    )
+    assert [r.tolist() for r in one] == [r.tolist() for r in other]
+
+
+def test_rows_pass_keyword_arguments_on():
+    rows = next(iter(ClassMixBatchSampler([0, 0, 1, 1], 4, [0.5, 0.5])))
+    assert torch.sum(rows, dim=0, keepdim=True).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0, [0.5, 0.5]), "^batch_size must be"), ((4, [0.5, 0.5], None, 0), "^batches must be")],
+)
+def test_split_counts_names_what_is_wrong(arguments, message):
+    size, mix, *rest = arguments
+    with pytest.raises(ValueError, match=message):
+        split_counts(size, torch.tensor(mix), torch.Generator(), *rest[1:])
+
+
+@pytest.mark.parametrize("name", ["batch_size", "batches_per_epoch"])
+def test_samplers_name_a_size_that_is_wrong(name):
+    sizes = {"batch_size": 4, "batches_per_epoch": 2} | {name: 0}
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        ClassMixBatchSampler(
+            [0, 1], sizes["batch_size"], [0.5, 0.5], batches_per_epoch=sizes["batches_per_epoch"]
+        )
