@@ -86,7 +86,7 @@ RIGHT = {name: values[0] for name, values in SELFCHECK.items()}
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("odds", 0.2), ("odds", "a quarter"), ("logarithm", "a"), ("chance", 0.8), ("gradient", 2.6), ("batches", 10),
+    [("odds", 0.2), ("odds", "a quarter"), ("logarithm", "a"), ("chance", 0.6), ("gradient", 2.6), ("batches", 10),
      ("batches", float("nan")), ("scores", "b"), ("scores", 1)],
 )  # fmt: skip
 def test_a_gap_names_its_idea_and_what_to_read(name, wrong):

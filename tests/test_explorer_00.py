@@ -177,6 +177,32 @@ def test_the_picture_has_a_boundary_a_point_and_the_ghosts_of_both(rest):
     assert any(f"AUC {result.auc:.4f}" in text.get_text() for text in right.texts)
 
 
+def key_of(fig) -> list[str]:
+    return [text.get_text() for text in fig.axes[1].get_legend().get_texts()]
+
+
+def test_the_key_lists_the_dots_that_are_there(rest):
+    assert key_of(lesson_00.draw(rest)) == ["none"]
+    twice, share = lesson_00.compute(weight=5, threshold=0.1), lesson_00.compute(share=0.5)
+    assert sorted(key_of(lesson_00.draw(twice, rest, [rest, share]))) == ["none", "several", "share"]
+
+
+def test_the_dots_of_the_settings_lie_where_the_results_say(rest):
+    results = {"rest": rest, "weight": lesson_00.compute(weight=49)}
+    [ax] = lesson_00.draw_dots(results).axes
+    dots = {line.get_label(): line.get_xydata()[0] for line in ax.lines if line.get_label() in results}
+    for name, one in results.items():
+        np.testing.assert_allclose(dots[name], (one.false_alarms, one.recall))
+    assert [text.get_text() for text in ax.texts] == list(results)
+
+
+def test_the_gap_between_fit_and_arithmetic_is_small_and_of_either_sign():
+    gaps = [lesson_00.offset_gap(10, seed) for seed in (1, 7, 8, 9)]
+    assert min(gaps) < 0 < max(gaps)
+    assert max(map(abs, gaps)) < 0.15
+    assert lesson_00.offset_gap(1, 1) == pytest.approx(0, abs=1e-9)
+
+
 @pytest.mark.parametrize("case", [{"threshold": 0.9}, {"threshold": 0.005, "weight": 100}])
 def test_a_boundary_out_of_sight_is_no_error(case):
     lesson_00.draw(lesson_00.compute(**case), None).canvas.draw()
@@ -187,7 +213,7 @@ def test_the_sentence_says_what_changed_and_agrees_with_the_table(rest):
     sentence, numbers = lesson_00.describe(result, rest), lesson_00.table(result).value
     assert sentence.startswith("Weight 10 (before: no handle moved)")
     assert f"{100 * numbers['recall (ill patients found)']:.1f} are found" in sentence
-    assert f"{100 * numbers['false alarms / healthy']:.1f} are flagged" in sentence
+    assert f"{100 * numbers['false alarms (share of the healthy flagged)']:.1f} are flagged" in sentence
     assert f"the AUC is {numbers['AUC']:.4f} (before: {rest.auc:.4f})" in sentence
     assert "before" not in lesson_00.describe(rest)
 

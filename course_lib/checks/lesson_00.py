@@ -21,7 +21,7 @@ SELFCHECK = {
         "https://en.wikipedia.org/wiki/Logarithm",
     ),
     "chance": (
-        0.08, 0.005, "count among those for whom it rang, 16 + 184, and not among the ill", f"{D2L}/probability.html"
+        0.3, 0.005, "count among those for whom it rang, 30 + 70, and not among the ill", f"{D2L}/probability.html"
     ),
     "gradient": (
         2.2, 0.05, "the slope of (2w - 4)² is 2 · (2w - 4) · 2; step against it", f"{D2L}/autograd.html"
@@ -49,7 +49,7 @@ def _agrees(answer, right, tolerance: float | None) -> bool:
 @exercise(
     "00.selfcheck",
     "Answer what you can and leave the others at None: the check says for each gap what to read.",
-    "Paper helps. 1: of 10 people 2 say yes; how many yes per no? 3: write down the 200 people for whom it rang.",
+    "Paper helps. 1: of 10 people 2 say yes; how many yes per no? 3: write down the 100 people for whom it rang.",
     "4: the chain rule gives a slope of 8 at w = 3. 5: ten full batches, and what remains?",
 )
 def self_check(answers) -> str:

@@ -27,13 +27,14 @@ PREVALENCE = 0.02
 DISTANCE = 1.75  # between the two class means, in standard deviations
 NAMES = ("healthy", "ill")
 DEFAULT = {"threshold": 0.5, "weight": 1.0, "share": PREVALENCE, "copies": 1}
-# A dot on the curve looks like the method whose handle made it.
+# A dot on the curve looks like a method whose handle made it.
 METHOD = {
     "threshold": "threshold",
     "weight": "class_weights",
-    "share": "uniform",
+    "share": "weighted_sampler",
     "copies": "random_oversample",
 }
+ROC_AXES = {"xlabel": "share of the healthy flagged (false alarms)", "ylabel": "recall"}
 SHOWN = 1500  # patients drawn in the left panel, at the true prevalence
 EXTENT = (-4.2, 4.2)
 
@@ -142,6 +143,13 @@ def offset(threshold: float, weight: float, share: float, copies: int) -> float:
     return math.log(weight) + batch - log_odds(threshold)
 
 
+def offset_gap(weight: float, seed: int) -> float:
+    """Mean change of log-odds that a weight brings in a fit, minus log(weight), on patients of their own."""
+    x, y, _ = screening(seed, num_held=1000).train
+    plain, weighted = (fit_logistic(x, y, w) for w in (1.0, training_weights(y, weight, PREVALENCE)))
+    return float((with_ones(x) @ (weighted - plain)).mean()) - math.log(weight)
+
+
 @cache
 def at_rest() -> Tensor:
     """The fit with no handle moved."""
@@ -243,8 +251,8 @@ def draw(result: Result, ghost: Result | None = None, trail: list[Result] | tupl
     )
     before = "" if ghost is None else f"\nbefore {ghost.auc:.4f}"
     right.text(0.97, 0.42, f"AUC {result.auc:.4f}{before}", ha="right", va="center", fontsize=15)
-    _draw_key(right)
-    right.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="false alarms / healthy", ylabel="recall")
+    _draw_key(right, [*trail, *([ghost] if ghost else []), result])
+    right.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), **ROC_AXES)
     found = f"{result.recall:.0%} of the ill found, {result.false_alarms:.1%} of the healthy flagged"
     right.set_title(found if ghost is None else f"{found}\nhollow and grey: the setting before", fontsize=12)
     return fig
@@ -270,15 +278,35 @@ def _draw_plane(ax: Axes, result: Result, ghost: Result | None) -> None:
     ax.text(0.97, 0.03, "shaded: flagged as ill", ha="right", transform=ax.transAxes, fontsize=12)
 
 
-def _draw_key(ax: Axes) -> None:
-    looks = {name: plots.look(method) for name, method in METHOD.items()}
-    dots = [
-        Line2D([], [], color=look.color, marker=look.marker, linestyle="none", markersize=8, label=name)
-        for name, look in looks.items()
-    ]
+def _draw_key(ax: Axes, shown: list[Result]) -> None:
+    """Which handle made which dot, for the dots that are there."""
+    styles = {}
+    for one in shown:
+        moved = handles_moved(one.setting) or ["none"]
+        styles[moved[0] if len(moved) == 1 else "several"] = dot_style(one.setting)
+    dots = [Line2D([], [], **styles[name], linestyle="none", markersize=8, label=name) for name in styles]
     ax.legend(
         handles=dots, loc="lower right", ncols=2, handletextpad=0.2, columnspacing=1.0, title="handle moved"
     )
+
+
+def draw_dots(results: dict[str, Result]) -> Figure:
+    """The ROC curves of some settings over each other, each operating point led to its name beside the curve.
+
+    results  at most five: what it is called -> where it lies; the first is named below, the others above
+    """
+    fig, ax = plt.subplots(figsize=(6.8, 4.2), layout="constrained")
+    ax.plot([0, 1], [0, 1], color=plots.REFERENCE, linestyle=plots.DOTTED, linewidth=1.4)
+    heights = [0.14, *np.arange(0.78, 0.4, -0.1)]
+    for height, (name, one) in zip(heights, results.items(), strict=False):
+        ax.plot(*one.curve, color=plots.INK, linewidth=1.6)
+        ax.plot([one.false_alarms, 0.36], [one.recall, height], color=plots.REFERENCE, linewidth=1)
+        ax.plot(one.false_alarms, one.recall, "o", color=plots.BLACK, markersize=8, label=name, zorder=4)
+        ax.plot(0.37, height, **dot_style(one.setting), markersize=10)
+        label = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        ax.text(0.4, height, name, va="center", fontsize=13, bbox=label)
+    ax.set(**ROC_AXES, title=f"{len(results)} settings, one curve: those that balance share one spot")
+    return fig
 
 
 def describe(result: Result, previous: Result | None = None) -> str:
@@ -301,7 +329,7 @@ def table(result: Result) -> pd.DataFrame:
     """The picture's numbers; the log-odds offset once by arithmetic and once as it came out of the fit."""
     rows = {
         "recall (ill patients found)": result.recall,
-        "false alarms / healthy": result.false_alarms,
+        "false alarms (share of the healthy flagged)": result.false_alarms,
         "precision (ill / flagged)": result.precision,
         "AUC": result.auc,
         "mean predicted probability": result.mean_chance,
