@@ -164,16 +164,19 @@ CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map((cell, index
   const shown = cell.node.querySelector('.jp-Cell-outputWrapper');
   return {...cell.model.toJSON(), index, shown: shown ? shown.textContent : '',
           widgets: cell.node.querySelectorAll('.jp-OutputArea .jupyter-widgets').length}; })"""
-# Before the menu is opened: run-all marks every cell as running, and the last of them may be done in no time.
-WATCH = """() => { window.courseRan = new Promise(done => { let seen = false; const look = () => {
-  const busy = jupyterapp.shell.currentWidget.content.widgets.some(
-    cell => cell.model.type === 'code' && cell.model.executionState === 'running');
-  seen = seen || busy;
-  if (seen && !busy) done(true); else setTimeout(look, 20); }; look(); }); }"""
+# Run All sends every cell at once, so what is asked of the kernel next is answered after the last of them. (The stars
+# beside the cells say nothing: JupyterLab takes them all away at the first error, also at one that is meant.)
+WATCH = """() => { window.courseRan = false; (async () => {
+  const {content, sessionContext} = jupyterapp.shell.currentWidget;
+  const running = cell => cell.model.type === 'code' && cell.model.executionState === 'running';
+  while (!content.widgets.some(running)) await new Promise(done => setTimeout(done, 20));
+  await sessionContext.session.kernel.requestExecute({code: '', silent: true}).done;
+  window.courseRan = true; })(); }"""
 # In the page, so that nothing of the test's own time is counted: from the key to the frame with the new picture.
 TIMER = """card => {
   const picture = () => card.querySelector('img:not([alt=""])');
-  card.courseTimes = []; let pressed = null, before = null;
+  const again = card.courseTimes; card.courseTimes = []; if (again) return;
+  let pressed = null, before = null;
   card.addEventListener('keydown', () => { pressed = performance.now(); before = picture().src; }, true);
   new MutationObserver(() => {
     const now = picture();
@@ -216,7 +219,7 @@ class Lesson:
         self.page.evaluate(WATCH)
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-        self.page.evaluate("() => window.courseRan")
+        self.page.wait_for_function("() => window.courseRan", timeout=3000 * PATIENCE)
         self.status("| Idle").wait_for()
         with contextlib.suppress(TimeoutError):  # a widget's code is fetched when the first one is shown
             self.page.wait_for_function(
@@ -228,8 +231,8 @@ class Lesson:
         """Every cell as nbformat has it, and `shown`, the text of its output on the page, and `widgets`, how many."""
         return self.page.evaluate(CELLS)
 
-    def type_and_run(self, source: str) -> Locator:
-        """A new cell below the last one, by keyboard: its node."""
+    def new_cell(self, source: str) -> Locator:
+        """A cell below the last one, written by keyboard and not yet run: its node."""
         page, last = self.page, self.page.locator(".jp-Notebook .jp-Cell").last
         last.locator(".jp-InputPrompt").click()
         page.keyboard.press("Escape")
@@ -240,7 +243,6 @@ class Lesson:
         )
         page.keyboard.press("Enter")
         page.keyboard.insert_text(source)
-        page.keyboard.press("Control+Enter")
         return page.locator(".jp-Notebook .jp-Cell.jp-mod-active")
 
     def theme(self, name: str) -> None:
@@ -357,12 +359,16 @@ class Card:
         return found.json_value()["round"]
 
     def time_keys(self) -> None:
+        """From now on, keep the time from key to picture."""
         self.node.evaluate(TIMER)
 
-    @property
-    def times(self) -> list[float]:
-        """Milliseconds from key to picture, one per key since `time_keys`."""
-        return self.node.evaluate("card => card.courseTimes")
+    def times(self, count: int) -> list[float]:
+        """Milliseconds from key to picture, of `count` keys since `time_keys`, once all of them are known."""
+        found = self.page.wait_for_function(
+            "([card, count]) => card.courseTimes.length >= count && card.courseTimes",
+            arg=[self.node.element_handle(), count],
+        )
+        return found.json_value()
 
 
 class Handle:
@@ -399,8 +405,8 @@ class Handle:
     def at_end(self, key: str) -> bool:
         """Whether Home or End would leave a slider where it is. By its place: aria-valuenow is rounded to a tenth."""
         place = self.node.evaluate("node => node.parentElement.style.transform")
-        percent = float(re.search(r"translate\(([-\d.e]+)%", place)[1])  # of the way left to the end
-        return abs(percent - {"Home": -100, "End": 0}[key]) < 1e-6
+        shift = float(re.search(r"translate\(([-\d.e]+)%", place)[1])  # from -1000 at the low end to 0
+        return abs(shift - {"Home": -1000, "End": 0}[key]) < 1e-3
 
     def move(self, key: str | None = None) -> None:
         """One key press, and wait for its picture."""

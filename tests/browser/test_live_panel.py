@@ -42,7 +42,8 @@ def test_rates_can_be_changed_in_mid_training(panel):
 def test_another_cell_answers_while_it_trains(lesson, panel):
     panel.press("Start")
     panel.training(least=1)
-    cell = lesson.type_and_run("print('six', 7 * 6)")
+    cell = lesson.new_cell("print('six', 7 * 6)")
+    lesson.page.keyboard.press("Control+Enter")
     cell.get_by_text("six 42").wait_for()
     done = panel.training()  # not paused, not done: the answer did not wait for the end
     panel.training(least=done + 1)
