@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test quick lint units notebooks run html assignment bench results
+.PHONY: help setup lab test quick lint units notebooks run html assignment bench screenshot results
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ assignment: setup ## exercises as an nbgrader assignment, in build/assignments/ 
 bench: setup ## benchmarks, one process
 	@$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only $(ARGS)
 
+screenshot: setup ## the README's picture of lesson 09's explorer, taken anew in a real browser
+	@$(BIN)/python -m tests.browser.screenshot
+
 results: setup ## make the recorded long runs anew, with the scripts beside them in data/results/
 	@set -e; for script in data/results/*.py; do \
 	  if [ -e "$$script" ]; then printf '\n== %s ==\n' "$$script"; $(BIN)/python "$$script"; \
@@ -54,9 +57,10 @@ results: setup ## make the recorded long runs anew, with the scripts beside them
 
 # ---- parts of `make test` ----
 
+# --dist loadgroup keeps the browser tests in one process, with one JupyterLab.
 units: setup
 	@printf '\n== Unit tests ==\n'
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 # --dist loadfile keeps a notebook's cells in one kernel. 5 means that there was no notebook to collect.
 notebooks: setup
