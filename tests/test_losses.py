@@ -933,3 +933,46 @@ def test_a_scaled_cosine_head_with_a_scaled_margin_is_ldam():
         ldam_loss(scaled(features), targets, counts, max_margin=15.0, scale=1.0),
         ldam_loss(head(features), targets, counts, max_margin=0.5, scale=30.0),
     )
+
+
+# ---- small promises that a changed line would break ---------------------------------------------------------
+
+
+def test_the_first_label_beyond_the_last_class_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"^targets must"):
+        losses.focal_loss(torch.zeros(2, 3), torch.tensor([0, 3]))
+
+
+def test_weights_in_a_list_keep_their_digits():
+    logits, targets = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([1])
+    loss = losses.weighted_cross_entropy(logits, targets, [1.0, 0.1], normalise="batch_size")
+    assert loss.item() == pytest.approx(0.1 * torch.tensor(2.0, dtype=torch.float64).log().item(), rel=1e-15)
+
+
+def test_defaults_are_those_of_the_docstring():
+    torch.manual_seed(0)
+    logits, targets, counts = torch.randn(6, 3), torch.randint(3, (6,)), torch.tensor([9, 3, 1])
+    torch.testing.assert_close(
+        losses.auxiliary_loss(logits, targets, 1),
+        losses.auxiliary_loss(logits, targets, 1, strength=1.0, pos_weight=1.0),
+    )
+    torch.testing.assert_close(
+        ldam_loss(logits, targets, counts), ldam_loss(logits, targets, counts, max_margin=0.5, scale=30.0)
+    )
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+def test_a_cosine_head_names_a_scale_that_is_none(scale):
+    with pytest.raises(ValueError, match=r"^scale must"):
+        CosineClassifier(4, 2, scale=scale)
+
+
+def test_a_cosine_head_may_have_one_feature_and_one_class():
+    assert CosineClassifier(1, 1)(torch.ones(2, 1)).shape == (2, 1)
+
+
+def test_margins_of_whole_counts_are_those_of_the_same_numbers_as_floats():
+    whole = losses.ldam_margins(torch.tensor([16, 1]))
+    assert whole.dtype == torch.get_default_dtype()
+    torch.testing.assert_close(whole, losses.ldam_margins(torch.tensor([16.0, 1.0])))
+    torch.testing.assert_close(whole, torch.tensor([0.25, 0.5]))
