@@ -90,7 +90,9 @@ class LivePanel(Card):
     between them. What goes wrong stops the run, is shown, kept in `error`, and raised by `await panel.finished()`.
     """
 
-    SLICE, REDRAW = 0.04, 0.2  # seconds of training before giving way; between two pictures
+    # Seconds of training before giving way; of giving way, so that a cell is heard, run and answered in one or two
+    # turns (with 0 it waits a slice for each step of that); between two pictures.
+    SLICE, REST, REDRAW = 0.04, 0.01, 0.2
 
     def __init__(
         self,
@@ -218,7 +220,7 @@ class LivePanel(Card):
                     with self._turn:
                         if self._going(ended):
                             self._advance()
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.REST)
                 if self._clock() - drawn >= self.REDRAW and self._going(ended):
                     # A picture takes longer than a slice: a thread makes it while the loop stays free.
                     picture = await asyncio.to_thread(self._picture, list(self.class_loss), list(self.mix))
