@@ -149,8 +149,12 @@ def lab(options: list[str]) -> int:
         return 1
     print("\n".join(["Your copies of the lessons are in work/.", *lay_copies(notebooks, work)]), flush=True)
     first = f"/{FIRST_LESSON}" if (work / FIRST_LESSON).exists() else ""
+    # Jupyter refuses to run as root unless told to; in a container root is the ordinary user.
+    root = ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
     # Served from the project's folder, so that a lesson's links to ../README.md and ../course_lib work.
-    jupyterlab([f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url=/lab/tree/work{first}", *options])
+    jupyterlab(
+        [f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url=/lab/tree/work{first}", *root, *options]
+    )
     return 0
 
 

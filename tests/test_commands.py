@@ -397,3 +397,13 @@ def test_fingerprint_sees_pasted_pictures_and_order():
     different.append(fingerprint(prose, code))
     assert len(set(different)) == len(different)
     assert fingerprint(prose) == fingerprint(prose | {"source": "# a\nb", "metadata": {"tags": []}})
+
+
+@pytest.mark.parametrize(("user", "allowed"), [(0, True), (1000, False)])
+def test_lab_starts_in_a_container_where_one_is_root(course, monkeypatch, user, allowed):
+    started = []
+    monkeypatch.setattr(commands, "ROOT", course[0].parent)
+    monkeypatch.setattr(commands.os, "geteuid", lambda: user, raising=False)
+    monkeypatch.setattr("jupyterlab.labapp.main", started.append)
+    assert commands.main(["lab"]) == 0
+    assert ("--allow-root" in started[0]) == allowed
