@@ -13,6 +13,7 @@ from . import lab, workbench
 NOTEBOOKS = commands.ROOT / "notebooks"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """All in one process: two servers, two browsers and their kernels would only get in each other's way."""
     for item in items:
