@@ -66,6 +66,8 @@ def test_reset_goes_back_to_the_first_setting(explorers):
 def test_reset_shows_the_first_picture(every_control):
     """To the last pixel; lesson 00 keeps a trail of what was visited on purpose."""
     (explorer,) = every_control.explorers()
+    explorer.controls()[0].move()
+    explorer.reset()
     first = explorer.src
     for handle in explorer.controls():
         handle.move()
