@@ -16,7 +16,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test quick lint units notebooks run html assignment bench screenshot results
+.PHONY: help setup lab test quick lint units browser notebooks run html assignment bench screenshot results
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,7 +24,7 @@ help: ## show this list
 lab: setup ## open JupyterLab on lesson 00, in your own copies under work/ (LAB_ARGS="--no-browser" passes options on)
 	@$(BIN)/python -m course_lib.commands lab $(LAB_ARGS)
 
-test: lint units notebooks ## everything that has to pass: style, unit tests, every notebook
+test: lint units browser notebooks ## everything that has to pass: style, unit tests, every notebook
 	@printf '\n== All passed ==\n'
 
 quick: setup ## unit tests without the browser and without the slow ones (ARGS="-k focal" picks)
@@ -57,10 +57,14 @@ results: setup ## make the recorded long runs anew, with the scripts beside them
 
 # ---- parts of `make test` ----
 
-# --dist loadgroup keeps the browser tests in one process, with one JupyterLab.
 units: setup
 	@printf '\n== Unit tests ==\n'
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --ignore=tests/browser $(ARGS)
+
+# In one process: two servers, two browsers and their kernels would only get in each other's way.
+browser: setup
+	@printf '\n== In a real browser ==\n'
+	@$(ONE_THREAD) $(BIN)/python -m pytest -p no:xdist tests/browser
 
 # --dist loadfile keeps a notebook's cells in one kernel. 5 means that there was no notebook to collect.
 notebooks: setup

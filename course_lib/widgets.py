@@ -42,8 +42,9 @@ STYLE = """<style>
   text-align: right;}
 .course-card img {display: block; background: #fff;}
 </style>"""
-# ipywidgets names no slider's handle, tells a log slider's exponent for its value, and has no live regions; JupyterLab
-# takes a list's arrow keys for its own (they move between cells). This mends it in the page, once.
+# ipywidgets names neither a slider's handle nor its number, tells a log slider's exponent for its value, takes a number
+# that the focus merely passed for typed (0.56 for 0.561), and has no live regions; JupyterLab takes a list's arrow keys
+# for its own (they move between cells). This mends it in the page, once.
 NAMES = """<img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 style="position:absolute;width:1px;height:1px;opacity:0" onload="
 const card = this.closest('.course-card'); let left = 40;
@@ -53,6 +54,8 @@ const name = () => {
     const label = row.querySelector('label'), readout = row.querySelector('.widget-readout');
     if (label) handle.setAttribute('aria-label', label.textContent);
     if (!readout || handle.courseTold) return;
+    readout.setAttribute('role', 'textbox');
+    if (label) readout.setAttribute('aria-label', label.textContent + ', as a number');
     const tell = () => { if (handle.getAttribute('aria-valuetext') !== readout.textContent)
       handle.setAttribute('aria-valuetext', readout.textContent); };
     handle.courseTold = new MutationObserver(tell); tell();
@@ -61,7 +64,14 @@ const name = () => {
   card.querySelectorAll('.course-live .widget-html-content').forEach(region => {
     region.setAttribute('aria-live', 'polite'); region.setAttribute('aria-atomic', 'true'); });
   if (--left) setTimeout(name, 250); };
-if (card) name();">"""
+const isNumber = event => event.target.matches('.widget-readout');
+if (card) {
+  name();
+  card.addEventListener('focus', event => {
+    if (isNumber(event)) event.target.courseText = event.target.textContent; }, true);
+  card.addEventListener('blur', event => {
+    if (isNumber(event) && event.target.courseText === event.target.textContent) event.stopPropagation(); }, true); }
+">"""
 
 
 # ---- controls ---------------------------------------------------------------------------------------------
@@ -74,7 +84,11 @@ def slider(
 
     label   names the quantity and its unit: "cost of a miss (in false alarms)"
     digits  after the point in the readout; by default those of `step`
+
+    Raises ValueError when `value` is not a whole number of steps from `low`: the page would move it there.
     """
+    if not math.isclose((steps := (value - low) / step), round(steps), abs_tol=1e-6):
+        raise ValueError(f"value must be a whole number of steps of {step} from {low}, got {value}")
     if all(isinstance(number, int) for number in (value, low, high, step)):
         return ipywidgets.IntSlider(value, low, high, step, description=label)
     digits = max(0, -math.floor(math.log10(step) + 1e-9)) if digits is None else digits
@@ -84,7 +98,9 @@ def slider(
 
 
 def log_slider(label: str, value: float, low: float, high: float, *, per_decade: int = 10) -> Control:
-    """A slider over powers of ten from `low` to `high`, `per_decade` steps to each."""
+    """A slider over powers of ten from `low` to `high`, `per_decade` steps to each; the nearest is where it starts."""
+    nearest = low * 10 ** (round(math.log10(value / low) * per_decade) / per_decade)
+    value = value if math.isclose(value, nearest) else nearest
     return ipywidgets.FloatLogSlider(
         value, min=math.log10(low), max=math.log10(high), step=1 / per_decade, description=label, readout_format=".2g"
     )  # fmt: skip

@@ -84,6 +84,17 @@ def test_the_rounding_of_a_page_is_no_move(asked):
     assert asked.drawn == [(2.0, None)] and explorer.values == {"threshold": 0.5, "cost": 4}
 
 
+def test_a_slider_starts_on_one_of_its_steps():
+    """Anything else the page would move, and the explorer answer a move that nobody made."""
+    assert widgets.log_slider("positives", 40, 5, 320).value == pytest.approx(5 * 10**0.9)
+    assert widgets.log_slider("threshold", 0.5, 0.005, 0.5).value == 0.5
+    assert widgets.slider("share", 0.3, 0, 1, 0.1).value == 0.3
+    with pytest.raises(ValueError, match=r"value must be a whole number of steps of 0\.1 from 0, got 0\.25"):
+        widgets.slider("share", 0.25, 0, 1, 0.1)
+    with pytest.raises(ValueError, match="steps of 2 from 1, got 4"):
+        widgets.slider("count", 4, 1, 9, 2)
+
+
 def test_a_drag_is_compared_with_where_it_began(asked):
     explorer = asked.explorer(settle=60)
     for cost in (5, 6, 7, 8):

@@ -13,14 +13,11 @@ from . import lab, workbench
 NOTEBOOKS = commands.ROOT / "notebooks"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
-    """All in one process: two servers, two browsers and their kernels would only get in each other's way."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.timeout(5 * lab.PATIENCE))
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(scope="package")
