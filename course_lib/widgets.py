@@ -30,7 +30,9 @@ BUSY = '<span class="course-busy">computing…</span>'
 STYLE = """<style>
 .course-card {border: 1px solid var(--jp-border-color2, #ccc); border-radius: 8px; padding: 10px 12px;}
 .course-card, .course-card label, .course-card .widget-label, .course-card .widget-readout,
-.course-card .widget-html-content {color: var(--jp-ui-font-color1, #1a1a1a); font-size: 15px; line-height: 1.45;}
+.course-card .widget-html-content {color: var(--jp-ui-font-color1, #1a1a1a); font-size: 15px;}
+.course-card .widget-html-content {line-height: 1.45;}
+.course-card .noUi-handle {border: 2px solid var(--jp-ui-font-color2, #555);}
 .course-title {font-weight: 600; font-size: 17px;}
 .course-status {min-height: 1.5em; color: var(--jp-ui-font-color2, #555); font-size: 13px;}
 .course-busy {animation: course-appear 0s linear 0.25s both;}
@@ -97,7 +99,7 @@ def slider(
     )
 
 
-def log_slider(label: str, value: float, low: float, high: float, *, per_decade: int = 10) -> Control:
+def log_slider(label: str, value: float, low: float, high: float, *, per_decade: float = 10) -> Control:
     """A slider over powers of ten from `low` to `high`, `per_decade` steps to each; the nearest is where it starts."""
     nearest = low * 10 ** (round(math.log10(value / low) * per_decade) / per_decade)
     value = value if math.isclose(value, nearest) else nearest
@@ -304,8 +306,9 @@ class Explorer(Card):
         open_before = set(plt.get_fignums())
         try:
             result = self._result(values)
-            sentence = self.describe(result, previous)
-            picture = plots.to_html(self.draw(result, previous), self._alt(result, sentence), dpi=100)
+            compared = None if result is previous else previous  # there and back again: nothing to compare
+            sentence = self.describe(result, compared)
+            picture = plots.to_html(self.draw(result, compared), self._alt(result, sentence), dpi=100)
             numbers = self._table(result)
         except Exception:
             for number in set(plt.get_fignums()) - open_before:

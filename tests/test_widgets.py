@@ -1,5 +1,6 @@
 """Explorers, driven by their controls' values as a reader's hand would drive them."""
 
+import math
 import threading
 from types import SimpleNamespace
 
@@ -87,6 +88,7 @@ def test_the_rounding_of_a_page_is_no_move(asked):
 def test_a_slider_starts_on_one_of_its_steps():
     """Anything else the page would move, and the explorer answer a move that nobody made."""
     assert widgets.log_slider("positives", 40, 5, 320).value == pytest.approx(5 * 10**0.9)
+    assert widgets.log_slider("positives", 40, 5, 320, per_decade=3 / math.log10(2)).value == 40
     assert widgets.log_slider("threshold", 0.5, 0.005, 0.5).value == 0.5
     assert widgets.slider("share", 0.3, 0, 1, 0.1).value == 0.3
     with pytest.raises(ValueError, match=r"value must be a whole number of steps of 0\.1 from 0, got 0\.25"):
@@ -102,6 +104,13 @@ def test_a_drag_is_compared_with_where_it_began(asked):
     assert [ghost for _, ghost in asked.drawn] == [None, 2.0, 2.0, 2.0, 2.0]
     explorer.controls["threshold"].value = 0.1  # another control: a move of its own
     assert asked.drawn[-1] == (pytest.approx(0.8), 4.0)
+
+
+def test_a_drag_back_to_where_it_began_has_nothing_to_compare(asked):
+    explorer = asked.explorer(settle=60)
+    for cost in (5, 4, 6):
+        explorer.controls["cost"].value = cost
+    assert asked.drawn == [(2.0, None), (2.5, 2.0), (2.0, None), (3.0, 2.0)]
 
 
 def test_the_sentence_stands_in_a_live_region_and_as_text(asked):

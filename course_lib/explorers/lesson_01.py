@@ -287,7 +287,10 @@ def table(result: Result) -> pd.DataFrame:
 def explorer() -> widgets.Explorer:
     """Two sliders: how many positives, and how many negatives to each of them."""
     controls = {
-        "positives": widgets.log_slider("number of positives", 40, 5, MOST_POSITIVES),
+        # three steps double them, so that 5, 10, 20, 40 ... are among the steps
+        "positives": widgets.log_slider(
+            "number of positives", 40, 5, MOST_POSITIVES, per_decade=3 / math.log10(2)
+        ),
         "ratio": widgets.log_slider("imbalance ratio (negatives per positive)", 10, 1, 100),
     }
     return widgets.Explorer(

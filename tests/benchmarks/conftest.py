@@ -19,7 +19,8 @@ def pytest_terminal_summary(terminalreporter, config):
             continue
         terminalreporter.write_sep("-", group)
         for bench in members:
-            ratio, aim = bench.stats.min / base.stats.min, bench.extra_info.get("aim")
+            ratio = bench.stats.min / bench.extra_info.get("base_seconds", base.stats.min)
+            aim = bench.extra_info.get("aim")
             label = bench.name.partition("[")[2].rstrip("]") or bench.name
             terminalreporter.write_line(
                 f"  {label:<58} {1000 * bench.stats.min:9.1f} ms {ratio:7.2f}"

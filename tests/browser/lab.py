@@ -303,6 +303,12 @@ class Card:
         self.press("Reset")
         self.await_picture(before)
 
+    def settle(self) -> None:
+        """Until the kernel has answered all that the page sent: the table, asked for last, comes and goes."""
+        for state in ("attached", "detached"):
+            self.press("Numbers as a table")
+            self.node.locator("td").first.wait_for(state=state)
+
     @property
     def src(self) -> str:
         return self.picture.get_attribute("src")

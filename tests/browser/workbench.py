@@ -40,6 +40,12 @@ widgets.Explorer(
     title="Does every control answer?",
 )
 '''  # fmt: skip
+AT_THE_END = """\
+widgets.Explorer(
+    lambda rate: rate, draw, describe, {"rate": widgets.log_slider("rate", 0.01, 1e-4, 1)},
+    table=lambda result: [{"slope": result}], continuous=False, title="Does it wait for the end of a drag?",
+)
+"""
 PANEL = '''\
 import time
 from types import SimpleNamespace
@@ -66,7 +72,7 @@ live.LivePanel(Session, ["common", "rare"], title="Does the panel answer?")
 
 
 def lay(folder: Path) -> None:
-    cells = [nbformat.v4.new_code_cell(source) for source in (EXPLORER, PANEL)]
+    cells = [nbformat.v4.new_code_cell(source) for source in (EXPLORER, AT_THE_END, PANEL)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     commands.clean(notebook)
     nbformat.write(notebook, folder / NAME)
