@@ -298,10 +298,9 @@ class Card:
         self.page.keyboard.press("Enter")
 
     def reset(self) -> None:
-        """Of an explorer that was moved: back to its first setting."""
-        before = self.src
+        """Of an explorer: back to its first setting; the picture may be the first already."""
         self.press("Reset")
-        self.await_picture(before)
+        self.settle()
 
     def settle(self) -> None:
         """Until the kernel has answered all that the page sent: the table, asked for last, comes and goes."""
