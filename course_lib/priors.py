@@ -119,7 +119,7 @@ def effective_number(class_count: Tensor | Sequence[int], beta: float = 0.999) -
     beta in [0, 1): at 0 every class that has examples counts as one; as beta -> 1, E_k -> n_k.
 
     Raises ValueError for beta outside [0, 1).
-    Source: Cui et al. 2019, arXiv:1901.05555, eq. 2.
+    Source: Cui et al. 2019, arXiv:1901.05555, Proposition 1.
     """
     if not 0 <= beta < 1:
         raise ValueError(f"beta must lie in [0, 1), got {beta}")
@@ -137,7 +137,7 @@ def effective_number_weights(class_count: Tensor | Sequence[int], beta: float = 
     examples; a class without examples gets weight 0.
 
     Raises ValueError for beta outside [0, 1).
-    Source: Cui et al. 2019, arXiv:1901.05555, eq. 2 and section 4.1.
+    Source: Cui et al. 2019, arXiv:1901.05555, Proposition 1 and section 4.1.
     """
     effective = effective_number(class_count, beta)
     return _normalised(1 / torch.where(effective > 0, effective, 1), effective > 0)

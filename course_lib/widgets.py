@@ -339,11 +339,14 @@ class Explorer(Card):
         return pd.DataFrame(self.table(result)).to_html(border=0, float_format="{:.4g}".format)
 
     def _table_toggled(self, _change) -> None:
-        try:
-            self.numbers.value = self._table(self.result)
-        except Exception as error:
-            self.error = error
-            self.alert.value = as_alert(error, "These numbers cannot be shown:")
+        """JupyterLab may tell of the button in one thread while another still answers a move: after that answer."""
+        with self._lock:
+            try:
+                self.numbers.value = self._table(self.result)
+            except Exception as error:
+                self.error = error
+                self.alert.value = as_alert(error, "These numbers cannot be shown:")
+        self._moved()  # a move that found the lock taken went away
 
 
 # ---- the doctor -------------------------------------------------------------------------------------------

@@ -273,6 +273,47 @@ def test_the_numbers_can_be_read_as_a_table_that_follows(asked):
     assert explorer.numbers.value == ""
 
 
+def test_numbers_asked_for_while_a_move_is_answered_are_there_after_it(asked):
+    """JupyterLab tells of buttons in one thread and of values in another."""
+    explorer = asked.explorer()
+    showing, go_on = threading.Event(), threading.Event()
+
+    def wait(_change):  # late in an answer: its numbers are made, and not yet shown
+        showing.set()
+        assert go_on.wait(20)
+
+    explorer.words.observe(wait, "value")
+    hand = threading.Thread(target=lambda: setattr(explorer.controls["cost"], "value", 8))
+    other = threading.Thread(target=lambda: setattr(explorer.table_button, "value", True))
+    hand.start()
+    assert showing.wait(20)
+    other.start()
+    other.join(0.3)  # it may wait for the answer, or not
+    go_on.set()
+    hand.join(20)
+    other.join(20)
+    assert "<td>4</td>" in explorer.numbers.value
+
+
+def test_a_move_while_the_numbers_are_made_is_answered_after_them(asked):
+    explorer = asked.explorer()
+    making, go_on = threading.Event(), threading.Event()
+
+    def table(result):
+        making.set()
+        assert go_on.wait(20)
+        return [{"expected cost": result}]
+
+    explorer.table = table
+    other = threading.Thread(target=lambda: setattr(explorer.table_button, "value", True))
+    other.start()
+    assert making.wait(20)
+    explorer.controls["cost"].value = 8  # returns at once: the other thread will see it
+    go_on.set()
+    other.join(20)
+    assert explorer.result == 4.0 and "<td>4</td>" in explorer.numbers.value
+
+
 def test_a_table_may_be_rows(asked):
     explorer = asked.explorer(table=lambda result: [{"quantity": "cost", "value": result / 3}])
     explorer.table_button.value = True
