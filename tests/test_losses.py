@@ -99,6 +99,7 @@ def test_the_neutral_setting_is_cross_entropy_for_soft_targets(name):
         torch.testing.assert_close(
             NEUTRAL[name](logits, soft.float(), reduction=reduction), expected, atol=1e-6, rtol=1e-6
         )
+        assert NEUTRAL[name](logits.float(), soft, reduction=reduction).dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", sorted(set(NEUTRAL) - NO_SOFT_FORM))
