@@ -830,7 +830,7 @@ def test_alternating_mix_names_what_is_wrong(arguments, message):
 def test_a_probability_of_the_wrong_shape_or_sum_is_named_with_its_cure():
     with pytest.raises(ValueError, match=r"from weights per class w: w\[labels\] / w\[labels\]\.sum\(\)"):
         ExampleBatchSampler([0.5, 0.5], 4, num_examples=10)
-    with pytest.raises(ValueError, match="^num_examples must be"):
+    with pytest.raises(ValueError, match=r"^num_examples must be"):
         ExampleBatchSampler([0.5, 0.5], 4, num_examples=0)
     sampler = ExampleBatchSampler([0.5, 0.5], 4)
     with pytest.raises(ValueError, match=r"^probability must sum to 1"):
