@@ -61,14 +61,16 @@ def test_solution_passes_every_time(key, capsys):
     given = answers("solutions", key)
     for _ in range(5):
         checks.check(key, *given)
-        assert capsys.readouterr().out.splitlines()[-1].startswith("Right. ")
+        assert "\nRight. " in "\n" + capsys.readouterr().out
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_hints_come_in_steps(key, capsys):
+    said = []
     for _ in checks.EXERCISES[key].hints:
         checks.hint(key)
-    assert len(set(capsys.readouterr().out.splitlines())) == len(checks.EXERCISES[key].hints)
+        said.append(capsys.readouterr().out)
+    assert len(set(said)) == len(checks.EXERCISES[key].hints)
 
 
 @pytest.mark.parametrize(

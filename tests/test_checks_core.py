@@ -165,9 +165,11 @@ def test_an_interruption_comes_through_and_shows_what_was_printed(book, capsys):
 
 
 def test_hints_come_in_steps_and_the_last_one_stays(book, capsys):
+    said = []
     for _ in range(3):
         core.hint("77.1")
-    first, second, third = capsys.readouterr().out.splitlines()
+        said.append(" ".join(capsys.readouterr().out.split()))
+    first, second, third = said
     assert first == "Hint 1 of 2: Add them up."
     assert second.startswith("Hint 2 of 2: Divide by how many there are. (That is the last one")
     assert third == second
@@ -387,12 +389,20 @@ def executed(tmp_path_factory):
     return [cell.outputs for cell in notebook.cells]
 
 
+def test_a_long_sentence_is_broken_between_words():
+    said = NotYet("The mean is too large on this input. " * 6 + "See https://docs.python.org/3/" + "x" * 90)
+    (shown,) = said._render_traceback_()
+    assert shown.split() == str(said).split()
+    *lines, address = shown.splitlines()
+    assert len(lines) > 2 and max(map(len, lines)) <= 92 < len(address)
+
+
 @pytest.mark.slow
 def test_a_notebook_shows_a_refusal_as_one_sentence_and_nothing_else(executed):
     (output,) = executed[1]
     assert output.output_type == "error" and output.ename == "NotYet"
     said = "Exercise 77.1 waits for your code. Start with the sum. Stuck? Run checks.hint('77.1')."
-    assert output.traceback == [said] and output.evalue == said
+    assert output.traceback == [said] and output.evalue == said and len(said) <= 92
     (output,) = executed[3]
     said = "Your function raised ZeroDivisionError on [1.0, 2.0], in its line 1: float division by zero"
     assert output.traceback == [said] == [output.evalue]
@@ -412,5 +422,5 @@ def test_a_notebook_shows_praise_hints_and_unknown_keys_plainly(executed):
     assert executed[4][0].text == "Right. A mean.\n"
     (output,) = executed[5]
     assert output.ename == "NoSuchExercise" and len(output.traceback) == 1
-    assert output.evalue == output.traceback[0]
+    assert output.evalue == " ".join(output.traceback[0].split())
     assert executed[6][0].text == "Hint 1 of 2: Add.\n"

@@ -11,6 +11,7 @@ import io
 import math
 import random
 import secrets
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ import torch
 PRINTED_LINES = 10  # of what the student's code prints while it is checked, often over hundreds of inputs
 
 
+def in_lines(text: str) -> str:
+    """The text in lines that fit a cell: JupyterLab would break longer ones in the middle of a word."""
+    return "\n".join(
+        textwrap.fill(line, 92, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()
+    )
+
+
 class Said(Exception):
     """An error that a notebook shows as its sentence alone."""
 
@@ -28,7 +36,7 @@ class Said(Exception):
         super().__init__(" ".join(str(sentence).split()))
 
     def _render_traceback_(self) -> list[str]:
-        return [str(self)]  # IPython shows this in place of a traceback
+        return [in_lines(str(self))]  # IPython shows this in place of a traceback
 
 
 class NotYet(Said):
@@ -105,7 +113,7 @@ def check(key: str, *answers) -> None:
                 f"The check of {key} cannot work with this answer ({type(error).__name__}: {error}). Compare its type "
                 f"and shape with what the task asks for. {stuck}"
             ) from error
-    print(f"Right. {sentence}")
+    print(in_lines(f"Right. {sentence}"))
 
 
 def hint(key: str) -> None:
@@ -114,7 +122,7 @@ def hint(key: str) -> None:
     step = min(_hints_given.get(key, 0), len(chosen.hints) - 1)
     _hints_given[key] = step + 1
     more = "" if step + 1 < len(chosen.hints) else " (That is the last one; solutions/ has a worked answer.)"
-    print(f"Hint {step + 1} of {len(chosen.hints)}: {chosen.hints[step]}{more}")
+    print(in_lines(f"Hint {step + 1} of {len(chosen.hints)}: {chosen.hints[step]}{more}"))
 
 
 @contextlib.contextmanager
