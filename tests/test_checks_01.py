@@ -59,9 +59,10 @@ def test_stub_waits_with_its_own_sentence(key):
 @pytest.mark.parametrize("key", KEYS)
 def test_solution_passes_every_time(key, capsys):
     given = answers("solutions", key)
+    capsys.readouterr()  # what the worked answer prints itself
     for _ in range(5):
         checks.check(key, *given)
-        assert "\nRight. " in "\n" + capsys.readouterr().out
+        assert capsys.readouterr().out.startswith("Right. ")
 
 
 @pytest.mark.parametrize("key", KEYS)

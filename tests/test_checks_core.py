@@ -421,6 +421,6 @@ def test_a_notebook_shows_nothing_on_stderr(executed):
 def test_a_notebook_shows_praise_hints_and_unknown_keys_plainly(executed):
     assert executed[4][0].text == "Right. A mean.\n"
     (output,) = executed[5]
-    assert output.ename == "NoSuchExercise" and len(output.traceback) == 1
-    assert output.evalue == " ".join(output.traceback[0].split())
+    assert output.ename == "NoSuchExercise"
+    assert output.traceback == [core.in_lines(output.evalue)]
     assert executed[6][0].text == "Hint 1 of 2: Add.\n"
