@@ -22,7 +22,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 lab: setup ## open JupyterLab on lesson 00, in your own copies under work/ (LAB_ARGS="--no-browser" passes options on)
-	@$(BIN)/python -m course_lib.commands lab $(LAB_ARGS)
+	@$(BIN)/python -m course_lib.classroom.tools.commands lab $(LAB_ARGS)
 
 test: lint units browser notebooks ## everything that has to pass: style, unit tests, every notebook
 	@printf '\n== All passed ==\n'
@@ -36,13 +36,13 @@ lint: setup ## style: ruff's rules and its format, notebooks included
 	@$(BIN)/python -m ruff format --check .
 
 run: setup ## execute lessons headless and save them clean (LESSONS="01 09" picks, FORCE=1 in spite of uncommitted changes)
-	@$(BIN)/python -m course_lib.commands run $(if $(FORCE),--force) $(LESSONS)
+	@$(BIN)/python -m course_lib.classroom.tools.commands run $(if $(FORCE),--force) $(LESSONS)
 
 html: setup ## every lesson as a page that teaches without a kernel, in build/html/
-	@$(BIN)/python -m course_lib.pages
+	@$(BIN)/python -m course_lib.classroom.tools.pages
 
 assignment: setup ## exercises as an nbgrader assignment, in build/assignments/ (LESSONS=01 picks)
-	@$(BIN)/python -m course_lib.assignments $(LESSONS)
+	@$(BIN)/python -m course_lib.classroom.tools.assignments $(LESSONS)
 
 bench: setup ## benchmarks, one process
 	@$(BIN)/python -m pytest tests/benchmarks -p no:xdist --benchmark-only $(ARGS)

@@ -26,8 +26,7 @@ from tqdm.auto import tqdm
 from course_lib import recipes
 from course_lib.data import Split, Task
 from course_lib.metrics import METRICS, t_interval
-from course_lib.recipes import RECIPES, Recipe
-from course_lib.runs import Budget, Run, start, train
+from course_lib.recipes import RECIPES, Budget, Recipe, Run, start, train
 from course_lib.training import predict
 
 NO_DIFFERENCE = "no detectable difference"

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from course_lib import data, experiments
-from course_lib.runs import Budget
+from course_lib.recipes import Budget
 
 
 @pytest.mark.benchmark(

@@ -9,8 +9,7 @@ import torch
 
 from course_lib import data
 from course_lib.models import LeNet5
-from course_lib.recipes import RECIPES
-from course_lib.runs import Budget, start, train
+from course_lib.recipes import RECIPES, Budget, start, train
 from course_lib.training import prepare
 
 EPOCH = Budget(steps=60, batch_size=1000, optimizer=functools.partial(torch.optim.Adam, lr=1e-3))

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_lib import commands
+from course_lib.classroom.tools import commands
 
 from . import lab, workbench
 

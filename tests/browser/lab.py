@@ -24,7 +24,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, TimeoutError, sync_playwright
 
-from course_lib import commands
+from course_lib.classroom.tools import commands
 
 PATIENCE = 120  # seconds; the machine may be busy with other tests
 VIEW = {"width": 1280, "height": 900}

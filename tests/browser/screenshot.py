@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from course_lib import commands
+from course_lib.classroom.tools import commands
 
 from . import lab
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import nbformat
 
-from course_lib import commands
+from course_lib.classroom.tools import commands
 
 NAME = "every_control.ipynb"
 EXPLORER = '''\
 from matplotlib.figure import Figure
-from course_lib import live, plots, widgets
+from course_lib.classroom import live, plots, widgets
 
 def compute(slope, scale, count, kind, flip):
     if kind == "impossible":

@@ -1,0 +1,1 @@
+"""One folder per lesson: its explorer and its checks."""

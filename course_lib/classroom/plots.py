@@ -1,0 +1,381 @@
+"""Figures in one manner: counts, paired differences, confusion, the plane, the mix, and ranking.
+
+What they share (looks by method, labels at the curves, `show`) is in `style`, whose names are handed on here, so that
+a lesson imports `plots` alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from course_lib.classroom.style import (  # noqa: F401 (handed on)
+    BLACK,
+    BLUE,
+    DASHDOT,
+    DASHDOTDOT,
+    DASHED,
+    DOTTED,
+    GREEN,
+    INK,
+    LONG,
+    LOOKS,
+    ORANGE,
+    PROBABILITY,
+    PURPLE,
+    REFERENCE,
+    SHARE,
+    SIZE,
+    SKY,
+    VERMILLION,
+    Look,
+    band,
+    checked_alt,
+    class_curves,
+    class_greys,
+    curve,
+    direct_labels,
+    look,
+    png,
+    push_apart,
+    reference_line,
+    show,
+    to_html,
+    use_style,
+)  # fmt: skip
+from course_lib.metrics import t_interval
+
+# ---- whole figures ----------------------------------------------------------------------------------------
+
+
+def class_bars(
+    counts, names: Sequence[str], *, title: str = "", quantity: str = "training examples"
+) -> Figure:
+    """Examples per class as bars, most frequent first, on a log axis, each count written above its bar."""
+    counts = np.asarray(counts)
+    if counts.shape != (len(names),):
+        raise ValueError(f"counts must hold one number per name, {len(names)}; got shape {counts.shape}")
+    order = np.argsort(-counts, kind="stable")
+    fig, ax = plt.subplots(figsize=SIZE, layout="constrained")
+    bars = ax.bar(range(len(counts)), counts[order], color="#8c8c8c", width=0.8)
+    ax.bar_label(bars, [f"{count:,}" for count in counts[order].tolist()], padding=2, fontsize=10, color=INK)
+    ax.set_xticks(range(len(counts)), [names[k] for k in order])
+    ax.set_yscale("log")
+    ax.set_ylim(max(0.5, counts[counts > 0].min(initial=1) / 3), counts.max(initial=1) * 2)
+    ax.set(xlabel="class, most frequent first", ylabel=f"{quantity} (log scale)", title=title)
+    return fig
+
+
+def verdict(differences, *, higher_is_better: bool = True) -> str:
+    """ "better", "worse" or "no detectable difference", by whether the 95 % t-interval leaves out 0."""
+    _, low, high = t_interval(differences)
+    if low <= 0 <= high:
+        return "no detectable difference"
+    return "better" if (low > 0) == higher_is_better else "worse"
+
+
+def paired_differences(
+    differences: Mapping[str, Sequence[float]],
+    *,
+    quantity: str,
+    against: str = "plain",
+    higher_is_better: bool = True,
+    title: str = "",
+) -> Figure:
+    """A row per method: a dot per seed (method minus `against`), mean, 95 % t-interval and verdict.
+
+    differences  recipe name -> (seeds,), at least two seeds
+    quantity     what is compared, as an axis says it ("recall of the rarest class")
+    """
+    if not differences:
+        raise ValueError("differences must hold at least one method, got none")
+    fig, ax = plt.subplots(figsize=(SIZE[0], 1.5 + 0.6 * len(differences)), layout="constrained")
+    ax.axvline(0, color=REFERENCE, linewidth=1.4, zorder=1)
+    largest = max(np.abs(values).max() for values in differences.values())
+    digits = 3 if largest >= 0.002 or largest == 0 else 5  # "+0.000" would say nothing of a small difference
+    for row, (name, values) in enumerate(differences.items()):
+        values = np.asarray(values, dtype=float)
+        mean, low, high = t_interval(values)
+        style = look(name)
+        heights = row - 0.24 + 0.07 * (np.arange(len(values)) % 3 - 1)
+        ax.plot(values, heights, "o", markersize=4, color=style.color, alpha=0.75, linestyle="none")
+        ax.plot([low, high], [row + 0.12] * 2, color=style.color, linewidth=2.4, solid_capstyle="butt")
+        ax.plot(mean, row + 0.12, style.marker, color=style.color, markersize=9)
+        said = verdict(values, higher_is_better=higher_is_better)
+        ax.annotate(
+            f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]\n{said}", (1.02, row),
+            xycoords=("axes fraction", "data"), va="center", fontsize=10, color=INK, annotation_clip=False,
+        )  # fmt: skip
+    ax.locator_params(axis="x", nbins=5)
+    ax.set_yticks(range(len(differences)), [look(name).label for name in differences])
+    ax.set_ylim(len(differences) - 0.4, -0.6)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.set(
+        xlabel=f"{quantity}: difference from {look(against).label if against in LOOKS else against}",
+        title=title,
+    )
+    return fig
+
+
+def confusion_matrix(table, names: Sequence[str], *, title: str = "") -> Figure:
+    """Counts by true class (row) and predicted class (column); the shade is the share of the row.
+
+    table  (K, K) whole numbers, as `metrics.confusion` gives them
+    """
+    table = np.asarray(table)
+    K = len(names)
+    if table.shape != (K, K):
+        raise ValueError(f"table must have shape ({K}, {K}), one row and column per name; got {table.shape}")
+    share = table / np.maximum(table.sum(1, keepdims=True), 1)
+    side = min(2.9 + 0.42 * K, 7.0)
+    fig, ax = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
+    ax.imshow(share, cmap=SHARE, vmin=0, vmax=1)
+    for row, column in np.ndindex(K, K):
+        ax.text(
+            column, row, f"{table[row, column]:,}", ha="center", va="center", fontsize=14 if K <= 4 else 10,
+            color=readable_on(SHARE(share[row, column])),
+        )  # fmt: skip
+    ax.set_xticks(range(K), names)
+    ax.set_yticks(range(K), names)
+    ax.set_xticks(np.arange(K - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(K - 1) + 0.5, minor=True)
+    ax.grid(which="minor", color="#d9d9d9", linewidth=0.8)
+    ax.tick_params(which="both", length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="predicted class", ylabel="true class", title=title)
+    return fig
+
+
+def luminance(color) -> float:
+    """Relative luminance of a colour in [0, 1], as WCAG 2 defines it."""
+    rgb = np.asarray(matplotlib.colors.to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def readable_on(color) -> str:
+    """Black or white, whichever stands out more on `color`."""
+    light = luminance(color)
+    return "#ffffff" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "#000000"
+
+
+# ---- the plane --------------------------------------------------------------------------------------------
+
+CLASS_MARKERS = "o^sDvPXpd*"
+
+
+def class_points(ax: Axes, x, y, names: Sequence[str]) -> None:
+    """Points in the plane, a grey and a marker per class; the rarest, last, is black and drawn on top.
+
+    x (N, 2), y (N,) labels 0..K-1. The names go above the axes.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    K = len(names)
+    for k, (name, grey) in enumerate(zip(names, class_greys(K), strict=True)):
+        ax.scatter(
+            *x[y == k].T, s=14 if k < K - 1 else 26, c=grey, marker=CLASS_MARKERS[k % 10], label=name,
+            linewidths=0.5, edgecolors="white", zorder=3 + k,
+        )  # fmt: skip
+    ax.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=min(K, 5), borderpad=0, handletextpad=0.1,
+        markerscale=1.6, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def boundary_2d(
+    ax: Axes,
+    predict: Callable[[torch.Tensor], object],
+    extent: Sequence[float],
+    *,
+    threshold: float = 0.5,
+    name: str | None = None,
+    shade: bool = True,
+    resolution: int = 120,
+    **changes,
+) -> None:
+    """Shade the plane by probability and draw where the decision flips.
+
+    predict    (M, 2) float32 tensor -> (M,) probability of the positive class, or (M, K) probabilities
+    extent     (x_low, x_high, y_low, y_high)
+    threshold  for two classes; with more the largest probability decides
+    name       draws the boundary in the look of this method; black otherwise
+    shade      False draws the line only: a second boundary over the first
+    changes    colors=, linestyles=, linewidths= of the line, for a ghost
+    """
+    x_low, x_high, y_low, y_high = extent
+    across, up = np.linspace(x_low, x_high, resolution), np.linspace(y_low, y_high, resolution)
+    grid = np.stack(np.meshgrid(across, up), -1).reshape(-1, 2)
+    with torch.no_grad():
+        chance = np.asarray(predict(torch.tensor(grid, dtype=torch.float32)))
+    if chance.ndim == 2 and chance.shape[1] == 2:
+        chance = chance[:, 1]
+    if chance.shape[0] != len(grid) or chance.ndim > 2:
+        raise ValueError(
+            f"predict must give one row per point, ({len(grid)},) or ({len(grid)}, K); got {chance.shape}"
+        )
+    style = look(name) if name else Look(INK, "", "-", "")
+    line = {
+        "colors": style.color,
+        "linestyles": [style.linestyle],
+        "linewidths": 2.2,
+        "zorder": 20,
+        **changes,
+    }
+    if chance.ndim == 1:
+        chance = chance.reshape(resolution, resolution)
+        if shade:
+            ax.imshow(
+                chance,
+                cmap=PROBABILITY,
+                vmin=0,
+                vmax=1,
+                extent=extent,
+                origin="lower",
+                aspect="auto",
+                zorder=0,
+            )
+        ax.contour(across, up, chance, levels=[threshold], **line)
+    else:
+        K = chance.shape[1]
+        winner = chance.argmax(1).reshape(resolution, resolution)
+        if shade:
+            ax.imshow(
+                winner / (K - 1), cmap=PROBABILITY, vmin=0, vmax=1, extent=extent, origin="lower",
+                aspect="auto", interpolation="nearest", zorder=0,
+            )  # fmt: skip
+        for k in range(K):
+            ax.contour(across, up, winner == k, levels=[0.5], **line)
+    ax.set(xlim=(x_low, x_high), ylim=(y_low, y_high))
+
+
+# ---- the mix ----------------------------------------------------------------------------------------------
+
+
+def simplex_points(mix) -> np.ndarray:
+    """Three shares as a point in the triangle (0, 0), (1, 0), (1/2, sqrt(3)/2): (..., 3) -> (..., 2)."""
+    return np.asarray(mix, dtype=float) @ np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])
+
+
+def mix_path(paths: Mapping[str, object], names: Sequence[str], *, title: str = "") -> Figure:
+    """How the class mix moved round by round: in a triangle for three classes, as lines for any other number.
+
+    paths  recipe name -> (rounds, K) shares
+    """
+    K = len(names)
+    paths = {name: np.asarray(path, dtype=float) for name, path in paths.items()}
+    for name, path in paths.items():
+        if path.ndim != 2 or path.shape[1] != K:
+            raise ValueError(
+                f"paths[{name!r}] must have shape (rounds, {K}), one share per class; got {path.shape}"
+            )
+    return (_mix_triangle if K == 3 else _mix_lines)(paths, names, title)
+
+
+def _mix_triangle(paths: dict[str, np.ndarray], names: Sequence[str], title: str) -> Figure:
+    fig, ax = plt.subplots(figsize=(6.0, 4.4), layout="constrained")
+    corners = simplex_points(np.eye(3))
+    ax.fill(*corners.T, facecolor="#f7f7f7", edgecolor=INK, linewidth=1.2, zorder=0)
+    middle = simplex_points([1 / 3, 1 / 3, 1 / 3])
+    for corner in corners:
+        ax.plot(*np.stack([corner, middle]).T, color="#d0d0d0", linewidth=0.8, zorder=1)
+    ax.plot(*middle, "+", color=REFERENCE, markersize=11, markeredgewidth=1.6)
+    ax.annotate("equal shares", middle, (8, -12), textcoords="offset points", fontsize=10, color="#595959")
+    sides = (("left", "top", (-4, -6)), ("right", "top", (4, -6)), ("center", "bottom", (0, 5)))
+    for corner, name, (ha, va, shift) in zip(corners, names, sides, strict=True):
+        ax.annotate(f"all {name}", corner, shift, textcoords="offset points", ha=ha, va=va, fontsize=11)
+    for name, path in paths.items():
+        points, style = simplex_points(path), look(name)
+        ax.plot(*points.T, color=style.color, linestyle=style.linestyle, linewidth=2.2, zorder=4)
+        ax.plot(*points[0], "o", color=style.color, markerfacecolor="white", markersize=7, zorder=5)
+        ax.plot(*points[-1], style.marker, color=style.color, markersize=12, label=style.label, zorder=6)
+    ax.legend(loc="upper left", bbox_to_anchor=(0.68, 1), handletextpad=0.2)
+    ax.text(
+        0.69, 0.98 - 0.075 * len(paths), "open circle: start", transform=ax.transAxes, va="top", fontsize=10
+    )
+    ax.set(aspect="equal", xlim=(-0.04, 1.04), ylim=(-0.09, 0.95), title=title)
+    ax.axis("off")
+    return fig
+
+
+def _mix_lines(paths: dict[str, np.ndarray], names: Sequence[str], title: str) -> Figure:
+    fig, axs = plt.subplots(
+        1, len(paths), figsize=(max(SIZE[0], 3.4 * len(paths)), SIZE[1]), sharey=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    top = 1.08 * max(path.max() for path in paths.values())
+    for ax, (name, path) in zip(axs[0], paths.items(), strict=True):
+        ax.set(ylim=(0, top), xlabel="round", title=look(name).label)
+        class_curves(ax, range(len(path)), path, names)
+    axs[0, 0].set_ylabel("share of the batch")
+    fig.suptitle(title, x=0.01, ha="left")
+    return fig
+
+
+# ---- ranking ----------------------------------------------------------------------------------------------
+
+
+def roc(ax: Axes, y, score, name: str, *, threshold: float | None = None, **changes) -> None:
+    """ROC curve in the look of a method, chance as a grey diagonal, a marker where `threshold` cuts."""
+    if _no_chance_yet(ax):
+        ax.plot([0, 1], [0, 1], color=REFERENCE, linestyle=DOTTED, linewidth=1.4, gid="chance")
+    y, score = np.asarray(y), np.asarray(score, dtype=float)
+    wrong, found, _ = roc_curve(y, score)
+    style = look(name)
+    ax.plot(
+        wrong, found, **{"color": style.color, "linestyle": style.linestyle, "label": style.label, **changes}
+    )
+    if threshold is not None:
+        cut = score >= threshold
+        ax.plot(
+            cut[y == 0].mean(), cut[y == 1].mean(), style.marker, color=style.color, markersize=10, zorder=5
+        )
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel="false alarms / negatives", ylabel="recall")
+
+
+def precision_recall(ax: Axes, y, score, name: str, *, threshold: float | None = None, **changes) -> None:
+    """Precision-recall curve in the look of a method; the prevalence, dotted, is what chance gives."""
+    y, score = np.asarray(y), np.asarray(score, dtype=float)
+    if _no_chance_yet(ax):
+        ax.axhline(y.mean(), color=REFERENCE, linestyle=DOTTED, linewidth=1.4, gid="chance")
+        ax.annotate(
+            f"prevalence {y.mean():.3g}", (0, y.mean()), (0, 3), textcoords="offset points",
+            fontsize=10, color="#595959",
+        )  # fmt: skip
+    precision, recall, _ = precision_recall_curve(y, score)
+    style = look(name)
+    ax.step(
+        recall, precision, where="post",
+        **{"color": style.color, "linestyle": style.linestyle, "label": style.label, **changes},
+    )  # fmt: skip
+    if threshold is not None and (score >= threshold).any():
+        cut = score >= threshold
+        ax.plot(cut[y == 1].mean(), y[cut].mean(), style.marker, color=style.color, markersize=10, zorder=5)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel="recall", ylabel="precision")
+
+
+def _no_chance_yet(ax: Axes) -> bool:
+    return not any(line.get_gid() == "chance" for line in ax.lines)
+
+
+def roc_and_pr(y, scores: Mapping[str, object], *, thresholds: Mapping[str, float] | None = None) -> Figure:
+    """ROC and precision-recall curves of several methods side by side, on the same labels.
+
+    y           (N,) 0 or 1
+    scores      recipe name -> (N,) score, larger for positives
+    thresholds  recipe name -> cut on its score; marks the operating point
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6), layout="constrained")
+    for name, score in scores.items():
+        cut = (thresholds or {}).get(name)
+        roc(left, y, score, name, threshold=cut)
+        precision_recall(right, y, score, name, threshold=cut)
+    handles = [Line2D([], [], **look(name).style) for name in scores]
+    fig.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4), handlelength=2.6)
+    return fig

@@ -1,0 +1,310 @@
+"""Every notebook as it lies in the repository: run, clean, readable, with links that lead somewhere."""
+
+import copy
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+
+from course_lib.classroom.tools import commands
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+TAGS = {
+    *("class", "home", "reveal", "exercise", "check", "hint", "solution", "explorer"),
+    *("raises-exception", "nbval-check-output", "nbval-ignore-output"),
+    *("hide-input", "hide-output", "hide-cell"),
+}
+LONGEST_CELL = 30
+CLASS_CELLS, CLASS_WORDS = 18, 900
+PLOTS = ("image/png", "image/jpeg", "image/svg+xml")
+
+notebooks = [path for path in commands.course_files(NOTEBOOKS) if path.suffix == ".ipynb"]
+lessons = [path for path in notebooks if path.parent == NOTEBOOKS]
+pages = [ROOT / "README.md", *ROOT.glob("data/**/*.md"), *commands.course_files(NOTEBOOKS)]
+pages = [path for path in pages if path.suffix in (".ipynb", ".md")]
+
+
+def each(paths):
+    """One test per file; where there is none yet, pytest says so instead of passing."""
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def first_line(cell):
+    return cell.source.strip().split("\n")[0]
+
+
+# ---- run, and saved clean ----
+
+
+@each(notebooks)
+def test_is_a_valid_notebook(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    names = [cell.id for cell in notebook.cells]
+    assert len(set(names)) == len(names), "two cells share an id"
+
+
+@each(notebooks)
+def test_was_run_from_a_fresh_kernel_top_to_bottom(path):
+    """A cell to be compared (nbval-check-output) that has no count passes nbval without being compared."""
+    counts = [cell.execution_count for cell in code_cells(read(path))]
+    assert counts == list(range(1, len(counts) + 1)), "run it: make run"
+
+
+@each(notebooks)
+def test_is_saved_as_make_run_saves_it(path):
+    """No times, widget state, progress bars or editor's notes."""
+    notebook = read(path)
+    cleaned = copy.deepcopy(notebook)
+    commands.clean(cleaned)
+    assert cleaned.metadata == notebook.metadata
+    for clean_cell, cell in zip(cleaned.cells, notebook.cells, strict=True):
+        assert clean_cell == cell, f"not clean: {first_line(cell)}"
+
+
+@each(notebooks)
+def test_fails_only_where_it_means_to(path):
+    for cell in code_cells(read(path)):
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        assert not failed or "raises-exception" in tags(cell), first_line(cell)
+
+
+def strings(part):
+    """Every text in a notebook, keys aside."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from strings(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from strings(value)
+
+
+def machine_path(text):
+    """The first path of somebody's machine in a text, pictures aside."""
+    text = re.sub(r"base64,[\w+/=\s]+", "", text)
+    found = re.search(
+        r"(?<![\w.~*-])/(work|root|tmp|home|Users|opt|usr)/\S*|\b[A-Z]:\\Users\S*|\S*ipykernel_\d\S*", text
+    )
+    return found and found[0]
+
+
+@each(notebooks)
+def test_names_no_path_of_a_machine(path):
+    for text in strings(read(path)):
+        assert not machine_path(text), machine_path(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["in /home/ada/x", "\n/tmp/a", "'/work/main/b'", r"C:\Users\ada", "ipykernel_12/3.py"]
+)
+def test_paths_of_machines_are_seen(text):
+    assert machine_path(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["and/home/x", "../work/01.ipynb", "work/", 'src="data:;base64,A/tmp/a"', "~/x"]
+)
+def test_other_slashes_are_no_paths(text):
+    assert not machine_path(text)
+
+
+# ---- readable ----
+
+
+@each(notebooks)
+def test_cells_are_short_and_none_is_empty(path):
+    for cell in read(path).cells:
+        assert cell.source.strip(), "an empty cell"
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= LONGEST_CELL, first_line(cell)
+
+
+@each(notebooks)
+def test_tags_are_known(path):
+    for cell in read(path).cells:
+        assert set(tags(cell)) <= TAGS, first_line(cell)
+
+
+def headings(path):
+    """(level, text) of every heading, in order."""
+    found = re.findall(r"^(#{1,6}) +(.+?)\s*#*$", without_fences(page_text(path)), re.M)
+    return [(len(marks), title) for marks, title in found]
+
+
+@each(notebooks)
+def test_headings_begin_with_number_and_title_and_skip_no_level(path):
+    first = read(path).cells[0]
+    number = re.match(r"\d\d", path.stem)
+    if number:
+        assert first.cell_type == "markdown"
+        assert first.source.startswith(f"# {number[0]} · "), first_line(first)
+    levels = [level for level, _ in headings(path)]
+    assert levels.count(1) == 1, "one title"
+    assert levels[0] == 1
+    for before, after in pairwise(levels):
+        assert after <= before + 1, "a screen reader's outline has a hole"
+
+
+@each(lessons)
+def test_every_cell_is_on_one_of_the_two_paths(path):
+    for cell in read(path).cells:
+        assert len({"class", "home"} & set(tags(cell))) == 1, first_line(cell)
+
+
+def words(text):
+    """How many words somebody has to read: without code, formulas' markup, addresses."""
+    text = re.sub(r"\]\([^)]*\)", "]", re.sub(r"<[^>]+>", " ", without_code(text)))
+    return len(re.findall(r"\w[\w'’.,-]*", re.sub(r"\$[^$]*\$", " formula ", text)))
+
+
+@each(lessons)
+def test_the_class_path_fits_a_lesson(path):
+    cells = [cell for cell in read(path).cells if "class" in tags(cell)]
+    assert 0 < len(cells) <= CLASS_CELLS
+    count = sum(words(cell.source) for cell in cells if cell.cell_type == "markdown")
+    assert count <= CLASS_WORDS, f"{count} words"
+
+
+class Images(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.alts = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.alts.append(dict(attrs).get("alt"))
+
+    handle_startendtag = handle_starttag
+
+
+@each(notebooks)
+def test_every_figure_says_what_it_shows(path):
+    """plots.show writes <img alt=...>; a bare picture has no place for an alt text."""
+    alts = []
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            alts += re.findall(r"!\[(.*?)\]\(", without_code(cell.source), re.S) + Images(cell.source).alts
+            continue
+        for output in cell.outputs:
+            data = output.get("data", {})
+            assert not set(PLOTS) & data.keys(), f"shown without plots.show: {first_line(cell)}"
+            alts += Images(data.get("text/html", "")).alts
+    assert all(alt and alt.strip() for alt in alts), alts
+
+
+# ---- links ----
+
+
+def without_fences(text):
+    return re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.S | re.M)
+
+
+def without_code(text):
+    return re.sub(r"(`+).+?\1", "`", without_fences(text), flags=re.S)
+
+
+def page_text(path):
+    if path.suffix == ".md":
+        return path.read_text()
+    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def links(text):
+    text = without_code(text)
+    inline = re.findall(r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)", text)
+    return (
+        inline
+        + re.findall(r"^\[[^\]]+\]:\s*(\S+)", text, re.M)
+        + re.findall(r"(?:href|src)=[\"']([^\"']+)", text)
+    )
+
+
+def anchors(path):
+    """What # may name in a page: JupyterLab keeps a heading's letters, GitHub lowers them and drops signs."""
+    found = set(re.findall(r"\b(?:id|name)=[\"']([^\"']+)", page_text(path)))
+    for _, title in headings(path):
+        title = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", title)
+        plain = re.sub(r"[*_`]", "", title) if path.suffix == ".ipynb" else title
+        if path.suffix == ".ipynb":
+            found.add(plain.replace(" ", "-"))
+        else:
+            found.add(re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-"))
+    return found
+
+
+def broken(path, target):
+    """Why a link leads nowhere, None if it leads somewhere (or outside, which is not looked up)."""
+    parts = urlsplit(target)
+    if parts.scheme or parts.netloc:
+        return (
+            None
+            if parts.scheme in ("http", "https", "mailto", "data", "attachment")
+            else "unknown kind of address"
+        )
+    goal = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+    if not goal.is_relative_to(ROOT):
+        return "leads out of the project"
+    if not goal.exists():
+        return "no such file"
+    if parts.fragment and goal.suffix in (".md", ".ipynb") and unquote(parts.fragment) not in anchors(goal):
+        return "no such heading"
+    return None
+
+
+@each(pages)
+def test_links_lead_somewhere(path):
+    dead = {target: why for target in links(page_text(path)) if (why := broken(path, target))}
+    assert not dead
+
+
+@pytest.fixture
+def small_site(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "b.md").write_text("# Two words & more\n")
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 01 · A\n\n## By *hand*")])
+    nbformat.write(page, tmp_path / "a.ipynb")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("b.md", None),
+        ("b.md#two-words--more", None),
+        ("a.ipynb#By-hand", None),
+        ("#By-hand", None),
+        ("https://example.org/x", None),
+        ("c.md", "no such file"),
+        ("b.md#three", "no such heading"),
+        ("#by-hand", "no such heading"),
+        ("../b.md", "leads out of the project"),
+    ],
+)
+def test_dead_links_are_seen(small_site, target, why):
+    assert broken(small_site / "a.ipynb", target) == why
+
+
+def test_links_are_found_in_every_form():
+    text = '[a](x.md) ![b](y.png "title") <a href="z.md">z</a>\n\n[r]: w.md\n\n'
+    text += "`[c](code.md)`\n```\n[d](code.md)\n```\n"
+    assert sorted(links(text)) == ["w.md", "x.md", "y.png", "z.md"]
