@@ -295,7 +295,7 @@ def gaussian_classes(
     parts = _draw(truth, num_train, num_held, seed)
     return Task(
         f"{K} Gaussians", "classification", *parts, K, tuple(f"class {k}" for k in range(K)),
-        target_prior=prior, model=partial(MLP, (2, *hidden, K)), posterior=truth,
+        target_prior=prior, model=partial(MLP, (2, *hidden, K)), posterior=truth, fresh=True,
     )  # fmt: skip
 
 
@@ -358,7 +358,7 @@ def fraud_like(
     return Task(
         f"fraud {prevalence:.2%}", "classification", *parts, 2, ("genuine", "fraud"),
         target_prior=class_prior(parts[2].y, 2), model=partial(MLP, (len(truth.columns), *hidden, 2)),
-        posterior=truth,
+        posterior=truth, fresh=True,
     )  # fmt: skip
 
 
@@ -386,5 +386,5 @@ def mean_estimation(
     return Task(
         "mean estimation", "regression", *parts, 4, MEAN_GROUPS,
         target_prior=torch.full((4,), 0.25, dtype=torch.float64), model=partial(MLP, (10, *hidden, 1)),
-        example_loss=squared_error_each,
+        example_loss=squared_error_each, fresh=True,
     )  # fmt: skip

@@ -84,6 +84,8 @@ class Task:
     model         builds a fresh network
     example_loss  (outputs, y) -> (M,), what learn2mix calls the class-wise loss
     posterior     x -> (N, K) exact class probabilities, where we made the data
+    fresh         does another seed draw new data (True), or split one finite set anew (False)? In the second case
+                  seeds are not independent, and intervals over seeds are wider
     """
 
     name: str
@@ -97,6 +99,7 @@ class Task:
     model: Callable[[], nn.Module]
     example_loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy_each
     posterior: Callable[[Tensor], Tensor] | None = None
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -1,7 +1,7 @@
 """The exercises of every lesson: lesson, solutions, checks and teaching page are in step.
 
-What a particular exercise asks, and what its typical wrong answers are told, is held by tests/lessons/test_checks_NN.py. That
-lessons and solutions run is nbval's job.
+What a particular exercise asks, and what its typical wrong answers are told, is held by
+tests/lessons/test_checks_NN.py. That lessons and solutions run is nbval's job.
 """
 
 import ast

@@ -38,6 +38,21 @@ LOADERS = {
 }
 
 
+@pytest.mark.parametrize("make", LOADERS.values(), ids=LOADERS)
+def test_a_task_says_whether_another_seed_draws_new_data(make):
+    """Where it does not, an example has its own copy under the other seed, nearer than any neighbour of its own set."""
+
+    def rows(task):
+        x = torch.cat([getattr(task, part).x.flatten(1) for part in PARTS]).double()
+        return (x - x.mean(0)) / x.std(0).clamp_min(1e-9)
+
+    task = make(seed=0)
+    one, other = rows(task), rows(make(seed=1))
+    own = torch.cdist(one[:300], one).topk(2, largest=False).values[:, 1]
+    across = torch.cdist(one[:300], other).amin(1)
+    assert task.fresh is bool(across.median() > own.median() / 2)
+
+
 def rows_of(split):
     return {tuple(row) for row in split.x.flatten(1).tolist()}
 
@@ -364,7 +379,7 @@ def test_a_table_may_be_an_array():
         (torch.zeros(3, 2), torch.zeros(4, dtype=torch.int64), "x must have shape"),
         (torch.zeros(4), torch.zeros(4, dtype=torch.int64), "x must have shape"),
         (torch.full((100, 2), float("nan")), torch.arange(100) % 2, "x must be finite"),
-        (torch.randn(100, 2), torch.arange(100) % 3, "labels must be below num_classes = 2"),
+        (torch.randn(100, 2), torch.arange(100) % 3, "must be 0..1, got 2"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(x, y, named):

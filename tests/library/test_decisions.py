@@ -681,7 +681,7 @@ TUNERS = [tune_threshold, tune_class_offsets, fit_temperature, lambda z, y: tune
         (Z, Y[:2], ValueError, "y must hold one label per row of outputs, 3, got 2"),
         (Z, Y + 1, ValueError, "y must be labels 0..1, got 2"),
         (Z, Y - 1, ValueError, "y must be 0..K-1, got the negative label -1"),
-        (Z, Y.float(), TypeError, "y must be whole numbers"),
+        (Z, Y + 0.5, TypeError, "y must be whole numbers"),
         (Z, Y[:, None], ValueError, "y must be one label per example"),
     ],
 )
