@@ -55,7 +55,7 @@ def execute(recipe: Recipe, task: Task, budget: Budget, seed: int = 0) -> Traine
     runs = [start(recipe, task, budget, seed, member) for member in range(recipe.members)]
     began = time.perf_counter()
     for run in runs:
-        for _ in train(recipe, run, validation=False):
+        for _ in train(run, validation=False):
             pass
     seconds = time.perf_counter() - began
     held = [
@@ -123,7 +123,7 @@ def compare(
     The table's `value`s do not depend on which recipes run together; `seconds` (training time) does vary.
     Raises ValueError for unknown names, doubled names or seeds, or unequal numbers of candidates, before any training.
     """
-    budget = budget or Budget()
+    budget = budget or Budget(steps=300)
     seeds, metrics = list(seeds), list(metrics)
     rows = _with_controls(chosen)
     if len(seeds) < 2 or len(set(seeds)) < len(seeds):
@@ -193,11 +193,7 @@ def _with_controls(chosen: Iterable[str | Recipe]) -> list[Recipe]:
 
 
 def _same_effort(one: Budget, other: Budget) -> bool:
-    return (one.steps, one.batch_size, one.steps_per_round) == (
-        other.steps,
-        other.batch_size,
-        other.steps_per_round,
-    )
+    return dataclasses.replace(one, optimizer=other.optimizer) == other
 
 
 _latest_task: dict[tuple, Task] = {}
@@ -232,7 +228,8 @@ def _job(
             best, best_value = (recipe, budget, trained), value
     recipe, budget, trained = best
     shared = {"task": task.name, "recipe": recipe.name, "seed": seed}
-    spent = {"steps": budget.steps, "examples": budget.steps * budget.batch_size, "seconds": trained.seconds}
+    steps = sum(run.steps for run in trained.runs)
+    spent = {"steps": steps, "examples": steps * budget.batch_size, "seconds": trained.seconds}
     rows = [{**shared, **row, **spent} for row in evaluate(recipe, trained, metrics)]
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)

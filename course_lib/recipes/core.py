@@ -1,9 +1,11 @@
-"""One recipe on one task with one seed: what it is given, and how it is trained."""
+"""What a recipe is, what a run of it holds, and the budget that all share."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +14,9 @@ from course_lib import decisions
 from course_lib.data.task import KINDS, Batch, Split, Task
 from course_lib.decisions import Decision
 from course_lib.priors import class_prior
+from course_lib.recipes.parameters import FILLED, changed, is_plain_loss, paths, said, says
 from course_lib.sampling import ClassMixBatchSampler
-from course_lib.training import RoundStats, SplitLoader, rounds
+from course_lib.training import RoundStats
 
 CLASSES = frozenset({"classification"})
 ANY = frozenset(KINDS)
@@ -24,57 +27,115 @@ ADAM = partial(torch.optim.Adam, lr=1e-2)
 class Budget:
     """The same for every recipe of a comparison; the members of an ensemble share it.
 
-    steps            optimiser steps
+    steps            optimiser steps, or
+    epochs           > 0, times through the task's original training part: epochs * (N // M) steps. Give one of the two
     batch_size       M
     optimizer        parameters -> torch optimiser
-    steps_per_round  default N // M of the task's original training part
+    steps_per_round  default N // M of the task's original training part, so that a round is an epoch. For a budget of
+                     few epochs say a smaller number: feedback acts once a round and needs at least five of them
     """
 
-    steps: int = 300
+    steps: int | None = None
     batch_size: int = 32
     optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = ADAM
     steps_per_round: int | None = None
+    epochs: float | None = None
 
     def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"Budget takes one of steps and epochs, got steps={self.steps} and epochs={self.epochs}"
+            )
         for name in ("steps", "batch_size", "steps_per_round"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and whole(value, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
+        if self.epochs is not None:
+            if isinstance(self.epochs, bool) or not isinstance(self.epochs, Real):
+                raise TypeError(f"epochs must be a number, got {self.epochs!r}")
+            if not 0 < self.epochs < math.inf:
+                raise ValueError(f"epochs must be a finite number > 0, got {self.epochs}")
+
+    def epoch_of(self, task: Task) -> int:
+        """Steps once through the task's original training part, at least one."""
+        return max(1, len(task.train.x) // self.batch_size)
+
+    def steps_for(self, task: Task) -> int:
+        """Optimiser steps on this task, all members of an ensemble together."""
+        if self.steps is not None:
+            return operator.index(self.steps)
+        return max(1, round(self.epochs * self.epoch_of(task)))
+
+    def steps_per_round_for(self, task: Task) -> int:
+        """Steps after which feedback acts."""
+        return self.steps_per_round or self.epoch_of(task)
+
+
+def whole(value: object, name: str) -> int:
+    try:
+        return operator.index(None if isinstance(value, bool) else value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
 
 
 @dataclass
 class Run:
-    """One recipe on one task with one seed (and one member of an ensemble): what the factories see and move.
+    """One recipe on one task with one seed (and one member of an ensemble): what the parts of a recipe see and move.
 
-    train    the training part after resampling
-    prior    (K,) class shares of `train`, float64
-    weight   (N,) example weights for `train`, or None; feedback may replace it between rounds
-    control  the object that steers the batches or weights, where there is one (a `Learn2Mix`), else None
+    train        the training part after resampling
+    steps        optimiser steps of this member, its share of the budget; what is timed is timed as a share of them
+    streams      a seed for each kind of randomness: data, weights, sampler, augmentation, training
+    generator    the stream of augmentation, on the CPU
+    base_weight  (N,) example weights that `weigh` gave, or None
+    factor       (N,) that feedback multiplies them by, or None
+    control      the object that steers the batches or weights, where there is one (a `Learn2Mix`), else None
+    optimizer    made when training starts
+    trained_prior
+                 (K,) float64 class shares that the loss saw in the round trained last (before any: in the first), those
+                 of its batches times the example weights
     """
 
+    recipe: "Recipe"
     task: Task
     train: Split
     budget: Budget
+    steps: int
     generator: torch.Generator
     seed: int = 0
+    member: int = 0
+    streams: Mapping[str, int] | None = None
     model: nn.Module | None = None
     sampler: object = None
     loss: Callable | None = None
-    weight: Tensor | None = None
+    base_weight: Tensor | None = None
+    factor: Tensor | None = None
     control: object = None
+    trained_prior: Tensor | None = None
+    optimizer: torch.optim.Optimizer | None = None
 
     @cached_property
     def prior(self) -> Tensor:
+        """(K,) class shares of `train`, float64."""
         return class_prior(self.train.group, self.task.num_groups)
 
     @property
+    def weight(self) -> Tensor | None:
+        """(N,) float32, what `weigh` gave times the factor of feedback; None: every example counts the same."""
+        if self.factor is None:
+            return self.base_weight
+        factor = self.factor.to(self.train.x.device, torch.float32)
+        return factor if self.base_weight is None else self.base_weight * factor
+
+    @property
     def steps_per_round(self) -> int:
-        return self.budget.steps_per_round or max(1, len(self.task.train.x) // self.budget.batch_size)
+        """Steps of a round, the same for every recipe, unless its sampler has passes of its own length."""
+        return self.budget.steps_per_round_for(self.task)
 
     @property
     def num_rounds(self) -> int:
-        """Rounds of the budget when every round has `steps_per_round` steps."""
-        return math.ceil(self.budget.steps / self.steps_per_round)
+        """Rounds of this run, the last one perhaps cut short."""
+        length = self.steps_per_round if self.sampler is None else len(self.sampler)
+        return math.ceil(self.steps / length)
 
     def by_class(self, values: Tensor) -> Tensor:
         """(K,) numbers per class -> (N,) per training example, float32, on the device of the data."""
@@ -84,34 +145,45 @@ class Run:
 # ---- the defaults of a recipe: plain training ----
 
 
+@says("as is")
 def as_is(split: Split, generator: torch.Generator) -> Split:
-    """as is"""
+    """The training part unchanged."""
     return split
 
 
+@says("as is")
 def no_change(run: Run) -> None:
-    """as is"""
+    """No augmentation."""
 
 
-def mixed(run: Run, mix: Tensor, batches_per_update: int | None = None) -> ClassMixBatchSampler:
+def mixed(
+    run: Run, mix: Tensor, batches_per_update: int | None = None, counts: str = "exact"
+) -> ClassMixBatchSampler:
     """A sampler for this run; its pass is a round, after which feedback acts."""
     batches = batches_per_update or run.steps_per_round
     return ClassMixBatchSampler(
-        run.train.group, run.budget.batch_size, mix, batches_per_epoch=batches, seed=run.seed
-    )
+        run.train.group, run.budget.batch_size, mix, batches_per_epoch=batches, counts=counts,
+        seed=run.streams["sampler"],
+    )  # fmt: skip
 
 
-def prior_mix(run: Run, batches_per_update: int | None = None) -> ClassMixBatchSampler:
-    """prior"""
-    return mixed(run, run.prior, batches_per_update)
+@says("prior")
+def prior_mix(run: Run, batches_per_update: int | None = None, counts: str = "exact") -> ClassMixBatchSampler:
+    """The class shares of the training part, in every batch as nearly as whole numbers allow (stratified).
+
+    counts  "multinomial" draws the class of each place in a batch by itself
+    """
+    return mixed(run, run.prior, batches_per_update, counts)
 
 
+@says("1")
 def no_weight(run: Run) -> None:
-    """1"""
+    """Every example counts the same."""
 
 
+@says("1")
 def plain(run: Run) -> Callable:
-    """1"""
+    """The task's own loss: cross-entropy, or squared error."""
     example_loss = run.task.example_loss
 
     def loss(outputs: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
@@ -121,17 +193,20 @@ def plain(run: Run) -> Callable:
     return loss
 
 
+@says("none")
 def no_feedback(run: Run) -> None:
-    """none"""
+    """Nothing changes between rounds."""
 
 
+@says("argmax")
 def argmax(run: Run, outputs: Tensor, y: Tensor) -> Decision:
-    """argmax"""
+    """The class with the highest score."""
     return decisions.argmax()
 
 
+@says("as is")
 def same_model(model: nn.Module, run: Run) -> nn.Module:
-    """as is"""
+    """The task's own network."""
     return model
 
 
@@ -140,75 +215,119 @@ def same_model(model: nn.Module, run: Run) -> nn.Module:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One row of the table. `vary` gives the same row with other parameters."""
+    """One row of the table: where a method acts, and how. `vary` gives the same row with other parameters.
+
+    Every field that acts but `resample` and `adapt` is a factory called once per run; what it returns may hold state.
+    As `loss` a plain function (outputs, y, reduction="mean") is taken as it is, and so is a loss module of torch.
+
+    >>> import torch.nn.functional as F
+    >>> def poly1(outputs, y, reduction="mean"):
+    ...     each = F.cross_entropy(outputs, y, reduction="none")
+    ...     each = each + 1 - torch.exp(-each)
+    ...     return each if reduction == "none" else each.mean()
+    >>> Recipe("poly1", loss=poly1).name
+    'poly1'
+    """
 
     name: str
-    when: str
+    when: str = ""
     source: str = ""
     resample: Callable[[Split, torch.Generator], Split] = as_is
     augment: Callable[[Run], Callable[[Batch], Batch] | None] = no_change
     batches: Callable[[Run], object] = prior_mix
     weigh: Callable[[Run], Tensor | None] = no_weight
-    loss: Callable[[Run], Callable] = plain
+    loss: Callable = plain
     feedback: Callable[[Run], Callable[[RoundStats], None] | None] = no_feedback
     decide: Callable[[Run, Tensor, Tensor], Decision] = argmax
     adapt: Callable[[nn.Module, Run], nn.Module] = same_model
     members: int = 1
     kinds: frozenset[str] = CLASSES
+    varied: tuple[tuple[str, object], ...] = ()
 
-    def vary(self, **parameters: Mapping) -> "Recipe":
-        """The same recipe with other parameters, field by field: vary(feedback={"mixing_rate": 0.5}).
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"name must be a text, got {self.name!r}")
+        for field in FILLED:
+            if not callable(getattr(self, field)):
+                raise TypeError(f"{field} must be a function, got {getattr(self, field)!r}")
+        if not isinstance(self.loss, nn.Module):
+            is_plain_loss(self.loss)
+        if whole(self.members, "members") < 1:
+            raise ValueError(f"members must be >= 1, got {self.members}")
+        if not self.kinds or not set(self.kinds) <= ANY:
+            raise ValueError(f"kinds must be some of {KINDS}, got {self.kinds!r}")
 
-        Raises TypeError for a name that is no field.
+    @property
+    def base(self) -> str:
+        """The name of the row that this one was varied from; its own name where it was not."""
+        return self.name.partition(" (")[0] if self.varied else self.name
+
+    def vary(self, **parameters: object) -> "Recipe":
+        """The same recipe with other parameters, found by their name: RECIPES["learn2mix"].vary(mixing_rate=0.5).
+
+        The new row is named after them: "learn2mix (mixing_rate=0.5)". Where two parts have a parameter of the same
+        name, say which part is meant: vary(feedback={"start": 0.5}).
+
+        Raises TypeError for a parameter that no part of this recipe has, naming those there are, and for one that two
+        parts have.
         """
-        known = {f.name for f in fields(self)}
-        for name in parameters:
-            if name not in known - {"name", "when", "source", "members", "kinds"}:
-                raise TypeError(f"vary takes the fields of a Recipe that act, got {name!r}")
+        known = {field: paths(getattr(self, field), field) for field in FILLED if not self._is_module(field)}
+        parts, said_now = {field: getattr(self, field) for field in FILLED}, {}
+        members = self.members
+        for name, value in parameters.items():
+            if name == "members":
+                members = said_now[name] = value
+                continue
+            if name in FILLED and isinstance(value, Mapping):
+                named = [(field, key, inner) for field in [name] for key, inner in value.items()]
+            else:
+                named = [(None, name, value)]
+            for field, key, inner in named:
+                owner, path = self._find(known, key, field)
+                parts[owner] = changed(parts[owner], path, inner)
+                said_now[key] = inner
+        varied = {**dict(self.varied), **said_now}
+        if not varied:
+            return self
+        listed = ", ".join(f"{name}={_short(value)}" for name, value in varied.items())
         return replace(
-            self, **{name: partial(getattr(self, name), **values) for name, values in parameters.items()}
+            self,
+            **parts,
+            members=members,
+            varied=tuple(varied.items()),
+            name=f"{self.base} ({listed})",
         )
 
+    def _is_module(self, field: str) -> bool:
+        return isinstance(getattr(self, field), nn.Module)
 
-# ---- from a recipe to a trained network ----
+    def _find(self, known: dict, name: str, field: str | None) -> tuple[str, tuple[str, ...]]:
+        """The field and the path in it where a parameter is found."""
+        found = [
+            (owner, path)
+            for owner, names in known.items()
+            if field in (None, owner)
+            for path in names.get(name, [])
+        ]
+        nearest = min((len(path) for _, path in found), default=0)
+        found = [(owner, path) for owner, path in found if len(path) == nearest]
+        if not found:
+            there = [f"{key} ({owner})" for owner, names in known.items() for key in names]
+            raise TypeError(
+                f"{self.name} has no parameter {name!r}{f' in {field}' if field else ''}; "
+                f"it has {', '.join(there) or 'none'}"
+                + (", and members" if self.members > 1 else "")
+                + f". To put another part in its place: dataclasses.replace(recipe, {name}=...)"
+                * (name in FILLED)
+            )
+        if len(found) > 1:
+            owners = [owner for owner, _ in found]
+            raise TypeError(
+                f"{name!r} is a parameter of {' and of '.join(owners)} of {self.name}: "
+                f"say which, as in vary({owners[0]}={{{name!r}: ...}})"
+            )
+        return found[0]
 
 
-def start(recipe: Recipe, task: Task, budget: Budget, seed: int = 0, member: int = 0) -> Run:
-    """Everything ready for the first step: resampled data, initial weights, sampler, loss, example weights.
-
-    Runs with the same task, seed and member share initial weights and batch randomness, whatever the recipe.
-    Raises ValueError when the recipe is not meant for the task's kind.
-    """
-    if task.kind not in recipe.kinds:
-        raise ValueError(
-            f"{recipe.name} is meant for {sorted(recipe.kinds)}, got a {task.kind} task ({task.name})"
-        )
-    own_seed = seed * 1000 + member
-    torch.manual_seed(own_seed)
-    model = task.model().to(task.train.x.device)
-    torch.manual_seed(own_seed)  # dropout starts alike, however many numbers the initial weights took
-    generator = torch.Generator().manual_seed(own_seed)
-    run = Run(task, recipe.resample(task.train, generator), budget, generator, own_seed)
-    run.model = recipe.adapt(model, run).to(task.train.x.device)
-    run.loss, run.weight = recipe.loss(run), recipe.weigh(run)
-    run.sampler = recipe.batches(run)
-    return run
-
-
-def train(recipe: Recipe, run: Run, *, validation: bool = True) -> Iterator[RoundStats]:
-    """Train `run` to the end of its budget, yielding after each round, feedback already applied.
-
-    validation  also measure the per-class loss on the validation part after every round
-    """
-    steps = max(1, run.budget.steps // recipe.members)
-    feedback = recipe.feedback(run)
-    loader = SplitLoader(run.train, run.sampler, weight=lambda: run.weight, augment=recipe.augment(run))
-    stream = rounds(
-        run.model, loader, run.loss, run.budget.optimizer(run.model.parameters()),
-        num_groups=run.task.num_groups, rounds=math.ceil(steps / len(run.sampler)), max_steps=steps,
-        example_loss=run.task.example_loss, validation=run.task.validation if validation else None,
-    )  # fmt: skip
-    for stats in stream:
-        if feedback is not None:
-            feedback(stats)
-        yield stats
+def _short(value: object) -> str:
+    return said(value) if callable(value) else str(value)

@@ -1,78 +1,112 @@
 """The factories that recipes are made of, by the place where they act.
 
-Each is called once per run with the `Run`; what it returns may hold state. The first docstring line of a factory is
-what the table prints.
+Each is called once per run with the `Run`; what it returns may hold state. `says` is what the table
+prints.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import BatchSampler, RandomSampler
 
 from course_lib import augmentation, decisions, losses, resampling
 from course_lib.data.task import Batch, Split
 from course_lib.decisions import Decision
-from course_lib.learn2mix import Learn2Mix
 from course_lib.priors import class_count, effective_number_weights
 from course_lib.recipes.core import Run, mixed
+from course_lib.recipes.parameters import says
 from course_lib.sampling import ClassMixBatchSampler, ExampleBatchSampler, alternating_mix, class_order
-from course_lib.training import RoundStats, predict
 
 # ---- the data ---------------------------------------------------------------------------------------------
 
 
+@says("repeats")
 def oversample(split: Split, generator: torch.Generator) -> Split:
-    """repeats"""
+    """Repeats examples until every class counts as many as the largest."""
     return resampling.random_oversample(split, generator)
 
 
+@says("drops")
 def undersample(split: Split, generator: torch.Generator) -> Split:
-    """drops"""
+    """Drops examples until every class counts as many as the smallest."""
     return resampling.random_undersample(split, generator)
 
 
+@says("interpolates")
 def smote(split: Split, generator: torch.Generator, k_neighbors: int = 5) -> Split:
-    """interpolates"""
+    """Synthetic examples between neighbours of the same class."""
     return resampling.smote(split, generator, k_neighbors=k_neighbors, strict=False)
 
 
+@says("transforms")
 def label_safe(run: Run, strength: float = 1.0) -> Callable[[Batch], Batch]:
-    """transforms"""
+    """Shifts and turns images, adds noise to tables."""
     if run.train.x.ndim == 4:
         return augmentation.image_augmentation(run.generator, max_shift=strength, max_angle=10 * strength)
     return augmentation.table_augmentation(run.generator, noise=0.1 * strength)
 
 
+@says("interpolates, labels too")
 def mix_up(run: Run, concentration: float = 0.2) -> Callable[[Batch], Batch]:
-    """interpolates, labels too"""
+    """Blends pairs of examples and their labels."""
     return augmentation.mixup(run.generator, num_classes=run.task.num_groups, concentration=concentration)
 
 
 # ---- the batch --------------------------------------------------------------------------------------------
 
 
-def uniform_mix(run: Run) -> ClassMixBatchSampler:
-    """uniform"""
-    present = (run.prior > 0).double()
-    return mixed(run, present / present.sum())
+@says("n^q")
+def power_mix(
+    run: Run, q: float = 0.5, batches_per_update: int | None = None, counts: str = "exact"
+) -> ClassMixBatchSampler:
+    """Shares ~ n_k^q: the prior at q = 1, its square root at 1/2, uniform at 0; none for a class without examples.
+
+    batches_per_update, counts  as for `prior_mix`
+    """
+    if not 0 <= q <= 1:
+        raise ValueError(f"q must lie in [0, 1], got {q}")
+    share = torch.where(run.prior > 0, run.prior**q, 0)
+    return mixed(run, share / share.sum(), batches_per_update, counts)
 
 
-def chosen_mix(run: Run, mix: tuple[float, ...]) -> ClassMixBatchSampler:
-    """chosen, fixed"""
-    return mixed(run, torch.tensor(mix, dtype=torch.float64))
+@says("uniform")
+def uniform_mix(
+    run: Run, batches_per_update: int | None = None, counts: str = "exact"
+) -> ClassMixBatchSampler:
+    """The same share for every class that has examples; arguments as for `prior_mix`."""
+    return power_mix(run, 0.0, batches_per_update, counts)
 
 
+@says("chosen, fixed")
+def chosen_mix(run: Run, mix: tuple[float, ...], counts: str = "exact") -> ClassMixBatchSampler:
+    """A mix given, one share per class."""
+    return mixed(run, torch.tensor(mix, dtype=torch.float64), counts=counts)
+
+
+@says("as shuffling has it")
+def shuffled(run: Run) -> BatchSampler:
+    """What DataLoader(shuffle=True, drop_last=True) does: class counts vary from batch to batch as chance has it."""
+    M, batches = run.budget.batch_size, run.steps_per_round
+    generator = torch.Generator().manual_seed(run.streams["sampler"])
+    order = RandomSampler(range(len(run.train.x)), num_samples=batches * M, generator=generator)
+    return BatchSampler(order, M, drop_last=True)
+
+
+@says("chosen, fixed; drawn example by example")
 def weighted_draw(run: Run, power: float = 1.0) -> ExampleBatchSampler:
-    """chosen, fixed; drawn example by example"""
+    """Examples drawn with replacement, each with probability ~ (class share)^-power."""
     chance = run.prior.clamp_min(1e-300) ** -power
     chance = chance[run.train.group.cpu()]
     return by_example(run, chance / chance.sum())
 
 
+@says("by example loss")
 def by_example(run: Run, probability: Tensor | None = None) -> ExampleBatchSampler:
-    """by example loss"""
+    """Examples drawn with replacement by a probability of their own; uniform at first."""
     n = len(run.train.x)
     probability = torch.full((n,), 1 / n, dtype=torch.float64) if probability is None else probability
     return ExampleBatchSampler(
@@ -80,22 +114,25 @@ def by_example(run: Run, probability: Tensor | None = None) -> ExampleBatchSampl
         run.budget.batch_size,
         batches_per_epoch=run.steps_per_round,
         num_examples=n,
-        seed=run.seed,
+        seed=run.streams["sampler"],
     )
 
 
+@says("easy first")
 def easy_first(run: Run) -> ExampleBatchSampler:
-    """easy first"""
+    """Examples drawn with replacement from the part that feedback allows."""
     return by_example(run)
 
 
+@says("one class at a time, a schedule")
 def one_class_at_a_time(
     run: Run, steps_per_visit: int = 1, order: object = "shuffled"
 ) -> ClassMixBatchSampler:
-    """one class at a time, a schedule"""
-    shuffle = run.generator if order == "shuffled" else None
+    """Every batch holds one class; the classes take turns."""
+    # Not the generator of the augmentation: that must draw alike whatever the batches are.
+    shuffle = torch.Generator().manual_seed(run.streams["sampler"] ^ 1) if order == "shuffled" else None
     visits = class_order("cyclic" if order == "shuffled" else order, run.train.group, run.train.x)
-    cycles = max(1, math.ceil(run.budget.steps / (len(visits) * steps_per_visit))) if shuffle else 1
+    cycles = max(1, math.ceil(run.steps / (len(visits) * steps_per_visit))) if shuffle else 1
     mix = alternating_mix(
         visits, steps_per_visit, run.task.num_groups, cycles=cycles, shuffle_generator=shuffle
     )
@@ -105,44 +142,71 @@ def one_class_at_a_time(
 # ---- the loss ---------------------------------------------------------------------------------------------
 
 
+@says("w[y]")
 def inverse_frequency(run: Run, power: float = 1.0) -> Tensor:
-    """w[y]"""
+    """Weights ~ (class share)^-power, averaging 1 over the training part, which keeps the step size."""
     weight = run.by_class(run.prior.clamp_min(1e-300) ** -power)
-    # Averaging 1 over the training part keeps the step size that of the unweighted loss.
     return weight / weight.mean()
 
 
+@says("w[y], gentler for common classes")
 def effective_number(run: Run, beta: float = 0.999) -> Tensor:
-    """w[y], gentler for common classes"""
+    """Weights ~ 1 / effective number of the class, averaging 1 over the training part."""
     weight = run.by_class(effective_number_weights(class_count(run.train.group, run.task.num_groups), beta))
     return weight / weight.mean()
 
 
-def prioritised(run: Run, group: int = -1, factor: float = 4.0) -> Tensor:
-    """w[y], one class more"""
+@says("w[y], one class more")
+def prioritised(run: Run, group: int | None = None, factor: float = 4.0) -> Tensor:
+    """One class weighs `factor` times as much as each other one; weights average 1 over the training part.
+
+    group  a class; None: the rarest of the training part
+    """
     each = torch.ones(run.task.num_groups)
-    each[group] = factor
+    each[_chosen_class(run, group)] = factor
     weight = run.by_class(each)
     return weight / weight.mean()
 
 
+def rarest(run: Run) -> int:
+    """The class with the fewest examples in the training part, of those that have any; of equals the last."""
+    counts = class_count(run.train.group, run.task.num_groups)
+    fewest = counts[counts > 0].min()
+    return int((counts == fewest).nonzero().max())
+
+
+def _chosen_class(run: Run, group: int | None) -> int:
+    if group is None:
+        return rarest(run)
+    if group not in range(run.task.num_groups):
+        raise ValueError(f"group must be a class 0..{run.task.num_groups - 1}, got {group!r}")
+    return group
+
+
+@says("(1 - p_y)^gamma")
 def focal(run: Run, gamma: float = 2.0) -> Callable:
-    """(1 - p_y)^gamma"""
+    """Focal loss."""
     return partial(losses.focal_loss, gamma=gamma)
 
 
+@says("1, on smoothed labels")
 def smoothed(run: Run, label_smoothing: float = 0.1) -> Callable:
-    """1, on smoothed labels"""
+    """Cross-entropy on smoothed labels."""
     return partial(nn.functional.cross_entropy, label_smoothing=label_smoothing)
 
 
-def with_auxiliary(run: Run, group: int = -1, strength: float = 1.0) -> Callable:
-    """1 + a term on one class"""
-    return partial(losses.auxiliary_loss, prioritised_class=group % run.task.num_groups, strength=strength)
+@says("1 + a term on one class")
+def with_auxiliary(run: Run, group: int | None = None, strength: float = 1.0) -> Callable:
+    """Cross-entropy and a term on one class against all others.
+
+    group  a class; None: the rarest of the training part
+    """
+    return partial(losses.auxiliary_loss, prioritised_class=_chosen_class(run, group), strength=strength)
 
 
+@says("1, on shifted logits")
 def logit_adjusted(run: Run, tau: float = 1.0) -> Callable:
-    """1, on shifted logits"""
+    """Cross-entropy on scores + tau log prior."""
     prior = run.prior.float().to(run.train.x.device)
     return partial(losses.logit_adjusted_loss, prior=prior, tau=tau)
 
@@ -150,101 +214,20 @@ def logit_adjusted(run: Run, tau: float = 1.0) -> Callable:
 COSINE_SCALE = 30.0
 
 
+@says("1, with a margin for rare classes")
 def ldam(run: Run, max_margin: float = 0.5) -> Callable:
-    """1, with a margin for rare classes"""
+    """LDAM on the scaled cosines of `cosine_head`."""
     counts = class_count(run.train.group, run.task.num_groups)
     # The head scales its cosines, so that the outputs are scores like any other network's.
     return partial(losses.ldam_loss, class_count=counts, max_margin=COSINE_SCALE * max_margin, scale=1.0)
 
 
-# ---- loss -> batch or weights, after each round -----------------------------------------------------------
-
-
-def follow_losses(
-    run: Run, mixing_rate: float = 0.1, loss_from: str = "round", floor: float = 0.0, smoothing: float = 0.0
-) -> Callable[[RoundStats], None]:
-    """moves toward the class-wise loss"""
-    control = Learn2Mix(run.prior, mixing_rate, floor=floor, smoothing=smoothing)
-    sources = {
-        "round": lambda s: (s.class_loss, s.class_count),
-        "last_batch": lambda s: (s.last_loss, s.last_count),
-        "validation": lambda s: (s.validation_loss, None),
-    }
-    if loss_from not in sources:
-        raise ValueError(f"loss_from must be one of {sorted(sources)}, got {loss_from!r}")
-    run.control = control  # a live panel moves its rate while training runs
-    return lambda s: run.sampler.set_mix(control.update(*sources[loss_from](s)))
-
-
-def follow_losses_with_weights(run: Run, step: float = 0.5) -> Callable[[RoundStats], None]:
-    """class weights moved by the loss"""
-    share = run.prior.clone()
-
-    def feedback(s: RoundStats) -> None:
-        nonlocal share
-        share = share * torch.exp(step * s.class_loss.nan_to_num(0.0))
-        share = share / share.sum()
-        ratio = torch.where(run.prior > 0, share / run.prior.clamp_min(1e-300), torch.zeros_like(share))
-        run.weight = run.by_class(ratio)
-
-    return feedback
-
-
-def deferred_weights(run: Run, start: float = 0.8) -> Callable[[RoundStats], None]:
-    """w[y] in the last part of training"""
-
-    def feedback(s: RoundStats) -> None:
-        if s.steps >= start * run.budget.steps:
-            run.weight = inverse_frequency(run)
-
-    return feedback
-
-
-def follow_example_losses(run: Run, uniform_share: float = 0.2) -> Callable[[RoundStats], None]:
-    """1 / (N q), q by example loss"""
-
-    def feedback(s: RoundStats) -> None:
-        loss = _example_losses(run)
-        n = len(loss)
-        q = torch.full((n,), 1 / n, dtype=torch.float64)
-        if loss.sum() > 0:
-            # A floor keeps 1 / (N q), and with it the variance, bounded.
-            q = uniform_share / n + (1 - uniform_share) * loss / loss.sum()
-        run.sampler.set_probability(q / q.sum())
-        run.weight = (1 / (n * q)).float().to(run.train.x.device)
-
-    return feedback
-
-
-def easiest_part(run: Run, start: float = 0.3, full_at: float = 0.7, balanced: bool = False) -> Callable:
-    """the easiest examples, more of them every round"""
-
-    def feedback(s: RoundStats) -> None:
-        # Scores stand in data-set order: row i of `loss` is row i of the training part.
-        loss, group = _example_losses(run), run.train.group.cpu()
-        share = min(1.0, start + (1 - start) * s.steps / (full_at * run.budget.steps))
-        allowed = torch.zeros(len(loss), dtype=torch.float64)
-        for rows in (
-            [(group == k).nonzero().flatten() for k in group.unique()]
-            if balanced
-            else [torch.arange(len(loss))]
-        ):
-            allowed[rows[loss[rows].argsort()[: max(1, round(share * len(rows)))]]] = 1
-        run.sampler.set_probability(allowed / allowed.sum())
-
-    return feedback
-
-
-def _example_losses(run: Run) -> Tensor:
-    """Loss of every training example under the present weights, (N,) float64, in data-set order."""
-    return run.task.example_loss(predict(run.model, run.train.x), run.train.y).double().cpu()
-
-
 # ---- the decision -----------------------------------------------------------------------------------------
 
 
+@says("the output itself")
 def identity(run: Run, outputs: Tensor, y: Tensor) -> Decision:
-    """the output itself"""
+    """For regression and reconstruction: nothing to decide."""
     return Decision(_same, _same)
 
 
@@ -252,33 +235,75 @@ def _same(outputs: Tensor) -> Tensor:
     return outputs
 
 
+@says("threshold chosen on validation")
 def tuned(run: Run, outputs: Tensor, y: Tensor, metric: str = "balanced_accuracy") -> Decision:
-    """threshold chosen on validation"""
+    """A threshold for two classes, tau of the logit adjustment for more, chosen on validation."""
     if run.task.num_groups == 2:
         return decisions.tune_threshold(outputs, y, metric=metric)
-    return decisions.tune_tau(outputs, y, run.prior.clamp_min(1e-12), metric=metric)
+    return decisions.tune_tau(outputs, y, run.task.train_prior.clamp_min(1e-12), metric=metric)
 
 
+@says("divide the odds by the shift")
 def prior_corrected(run: Run, outputs: Tensor, y: Tensor) -> Decision:
-    """divide the odds by the shift"""
+    """From the training part's class shares to the task's target prior."""
     return decisions.prior_correction(run.prior, run.task.target_prior)
 
 
+@says("divide the odds by the shift from the batch mix")
 def mix_corrected(run: Run, outputs: Tensor, y: Tensor) -> Decision:
-    """divide the odds by the shift from the batch mix"""
-    return decisions.prior_correction(run.sampler.mix, run.task.target_prior)
+    """From the class shares that the loss saw in the round trained last, to the task's target prior.
+
+    Where the mix moved, its last value counts, not an average over all steps: the scores follow the batches that they
+    were fitted to last. Example weights count too: shares times weights.
+    """
+    return decisions.prior_correction(run.trained_prior, run.task.target_prior)
 
 
+@says("divide the odds by a prior that EM estimates")
+def em_prior(run: Run, outputs: Tensor, y: Tensor) -> Decision:
+    """From the class shares that the loss saw last to those that EM estimates on the validation outputs, labels unseen.
+
+    For a prior of deployment that nobody knows: validation stands for the unlabelled data there. Trust it as far as the
+    probabilities are right.
+    """
+    target = estimate_prior(outputs, run.trained_prior)
+    return decisions.prior_correction(run.trained_prior, target)
+
+
+def estimate_prior(
+    outputs: Tensor, train_prior: Tensor, *, tolerance: float = 1e-9, max_updates: int = 10_000
+) -> Tensor:
+    """Class shares (K,) float64 of unlabelled examples, by EM from a classifier's scores.
+
+    outputs      (N, K) scores, right for train_prior
+    train_prior  (K,) class shares that the loss saw; a class with share 0 keeps 0
+    tolerance    stop when no share moves more than this in an update
+
+    E: p_i(k) ~ p_train(k | x_i) * share_k / train_prior_k; M: share_k = mean of p_i(k).
+    Source: Saerens et al. 2002, Neural Computation 14, eq. 2.9.
+    """
+    train = train_prior.double()
+    score = torch.where(train > 0, outputs.double().cpu() - train.clamp_min(1e-300).log(), -math.inf)
+    share = train
+    for _ in range(max_updates):
+        before, share = share, torch.softmax(score + share.log(), 1).mean(0)
+        if (share - before).abs().max() <= tolerance:
+            break
+    return share
+
+
+@says("argmax, on shifted logits")
 def adjusted_logits(run: Run, outputs: Tensor, y: Tensor, tau: float = 1.0) -> Decision:
-    """argmax, on shifted logits"""
+    """Argmax of scores - tau log prior."""
     return decisions.logit_adjustment(run.prior, tau)
 
 
 # ---- the model --------------------------------------------------------------------------------------------
 
 
+@says("cosine classifier for a last layer")
 def cosine_head(model: nn.Module, run: Run) -> nn.Module:
-    """cosine classifier for a last layer"""
+    """The last linear layer replaced by a cosine classifier with the same initial weights."""
     *body, last = model.children()
     if not isinstance(last, nn.Linear) or not isinstance(model, nn.Sequential):
         raise TypeError(f"adapt needs an nn.Sequential that ends in nn.Linear, got {type(model).__name__}")
@@ -286,3 +311,37 @@ def cosine_head(model: nn.Module, run: Run) -> nn.Module:
     with torch.no_grad():
         head.weight.copy_(last.weight)  # the shared initial weights, so that seeds stay paired
     return nn.Sequential(*body, head)
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledScores:
+    """(score - bias) / norm**tau, each (K,) float64."""
+
+    bias: Tensor
+    norm: Tensor
+    tau: float
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        return (outputs.double() - self.bias.to(outputs.device)) / self.norm.to(outputs.device) ** self.tau
+
+
+@says("argmax of scores over ||w_k||^tau")
+def tau_normalised(run: Run, outputs: Tensor, y: Tensor, tau: float = 1.0) -> Decision:
+    """The weights of the last layer divided by their length to the power tau, its bias left out.
+
+    tau  >= 0; 0 leaves the lengths as they are. The paper chooses it on validation, from [0, 1].
+    """
+    if not 0 <= tau < math.inf:
+        raise ValueError(f"tau must be a finite number >= 0, got {tau}")
+    last = last_linear(run.model)
+    bias = torch.zeros(last.out_features) if last.bias is None else last.bias.detach()
+    norm = last.weight.detach().double().norm(dim=1).clamp_min(1e-12)
+    return Decision(adjust=ScaledScores(bias.double().cpu(), norm.cpu(), tau))
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The linear layer that gives a network its scores: the last one registered in it."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise TypeError(f"model must hold an nn.Linear as its last layer, got {type(model).__name__}")
+    return layers[-1]

@@ -12,7 +12,9 @@ from course_lib.models import LeNet5
 from course_lib.recipes import RECIPES, Budget, start, train
 from course_lib.training import prepare
 
-EPOCH = Budget(steps=60, batch_size=1000, optimizer=functools.partial(torch.optim.Adam, lr=1e-3))
+EPOCH = Budget(
+    steps=60, batch_size=1000, steps_per_round=12, optimizer=functools.partial(torch.optim.Adam, lr=1e-3)
+)
 
 
 @functools.cache
@@ -33,7 +35,7 @@ def mnist_like() -> data.Task:
 def epoch_of(name: str):
     recipe = RECIPES[name]
     run = start(recipe, mnist_like(), EPOCH)
-    return lambda: list(train(recipe, run, validation=False))
+    return lambda: list(train(run, validation=False))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from course_lib.experiments import NO_DIFFERENCE, compare, differences, learning
 from course_lib.metrics import METRICS
 from course_lib.recipes import RECIPES, Budget
 
-BUDGET = Budget(steps=15, batch_size=20)
+BUDGET = Budget(steps=15, batch_size=20, steps_per_round=3)
 
 
 make_cancer = functools.partial(data.rare_cancer, 0.10)

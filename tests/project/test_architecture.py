@@ -30,7 +30,7 @@ TECHNIQUES = [
 # Inside a package: each from those to its left.
 INSIDE = {
     "data": ["task", "small", "synthetic", "downloads"],
-    "recipes": ["core", "parts", "table"],
+    "recipes": ["parameters", "core", "running", "parts", "feedback", "table"],
     "classroom": ["style", "plots", "widgets", "live", "checks", "lessons", "tools"],
 }
 ROW = {name: row for row, names in enumerate(TECHNIQUES) for name in names}
