@@ -204,11 +204,11 @@ def as_shares(
         raise ValueError(f"{name} must hold {what}, got {shares.shape[-1]}")
     _check_range(shares, name)
     total = shares.sum(-1, keepdim=True)
-    if ((total - 1).abs() > max(1e-6, rounding)).any():
-        worst = total.flatten()[(total - 1).abs().argmax()].item()
-        raise ValueError(f"{name} must sum to 1, got a sum of {worst:.6g}")
+    gap = (total - 1).abs()
+    if (worst := gap.max().item()) > max(1e-6, rounding):
+        raise ValueError(f"{name} must sum to 1, got a sum of {total.flatten()[gap.argmax()].item():.6g}")
     # An exact mix stays as it is, bit for bit: learn2mix at rate 0 has to be plain training.
-    return torch.where((total - 1).abs() > 1e-12, shares / total, shares)
+    return shares if worst <= 1e-12 else torch.where(gap > 1e-12, shares / total, shares)
 
 
 def as_prior(prior, num_classes: int | None = None, name: str = "prior") -> Tensor:

@@ -4,18 +4,31 @@ Every loss is a function f(outputs, y, ..., reduction="mean"): "none" gives one 
 them, "mean" averages, and where weights are involved the docstring says what it divides by. Label smoothing
 needs nothing from here: `torch.nn.functional.cross_entropy(..., label_smoothing=0.1)`.
 
-Two checks of the input differ in cost. Shapes, dtypes and devices are always checked; values (a label out of
-range, a negative weight) only on the CPU, because looking at a number on an accelerator makes the program
-wait for it.
+Scores in float16 or bfloat16 are computed with in float32, and so is what comes out: a sum of weights, a prior of
+one in a million, or the square of an error does not fit into half precision.
+
+Labels, weights, counts and priors may come as tensors, arrays, pandas or lists; tensors must lie on the device of the
+scores. Shapes, dtypes and devices are always checked; values (a label out of range, a negative weight) only on the
+CPU, because looking at a number on an accelerator makes the program wait for it.
 """
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from course_lib.inputs import (
+    as_choice,
+    as_counts,
+    as_labels,
+    as_number,
+    as_prior,
+    as_scores,
+    as_size,
+    as_tensor,
+    as_weights,
+)
 
 REDUCTIONS = ("none", "mean", "sum")
 NORMALISATIONS = ("weights", "batch_size")
@@ -23,93 +36,83 @@ NORMALISATIONS = ("weights", "batch_size")
 Vector = Tensor | Sequence[float]
 
 
-# ---- what every loss needs: checks, and the way from (M,) to one number ------------------------------------
+# ---- what every loss needs: the same two at its beginning and at its end ------------------------------------
 
 
-def _check_choice(value: str, choices: tuple[str, ...], name: str) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
-
-
-def _check_number(value: float, name: str, *, above_zero: bool = False) -> None:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value) or value < 0 or (above_zero and value == 0):
-        raise ValueError(f"{name} must be a finite number {'>' if above_zero else '>='} 0, got {value}")
-
-
-def _check_range(values: Tensor, name: str) -> None:
-    """Raise unless the values are finite and >= 0; one pass, and none off the CPU."""
-    if values.device.type != "cpu":
-        return
-    low, high = (edge.item() for edge in torch.aminmax(values))
-    if not (low >= 0 and high < math.inf):  # also false for NaN, which aminmax passes on
-        raise ValueError(f"{name} must be finite and >= 0, got values from {low:.4g} to {high:.4g}")
-
-
-def _check_scores(logits: Tensor, targets: Tensor, *, soft: bool = True) -> Tensor:
-    """The targets, in the dtype of logits where they are probabilities; raises where the two do not fit."""
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating point, got dtype {logits.dtype}")
-    if logits.ndim != 2 or logits.numel() == 0:
-        raise ValueError(f"logits must have shape (M, K), M and K >= 1, got {tuple(logits.shape)}")
-    if logits.device != targets.device:
-        raise ValueError(f"targets must be on the device of logits, {logits.device}, got {targets.device}")
-    if targets.is_floating_point():
-        if not soft:
-            raise TypeError(
-                f"targets must be int64 labels here, this loss has no soft form, got dtype {targets.dtype}"
-            )
-        if targets.shape != logits.shape:
-            raise ValueError(
-                f"targets, being {targets.dtype}, must be class probabilities of shape {tuple(logits.shape)} "
-                f"(labels are int64), got shape {tuple(targets.shape)}"
-            )
-        if targets.device.type == "cpu":
-            _check_range(targets, "targets")
-            if (targets.sum(1) - 1).abs().max() > 1e-3:
-                raise ValueError("targets must hold rows that sum to 1, got sums that do not")
-        return targets.to(logits.dtype)
-    if targets.dtype != torch.int64:
-        raise TypeError(f"targets must be int64 labels or float probabilities, got dtype {targets.dtype}")
-    if targets.shape != logits.shape[:1]:
+def _pair(logits: Tensor, targets: Tensor, *, soft: bool = True) -> tuple[Tensor, Tensor]:
+    """Scores (M, K) in float32 or better, and labels (M,) int64 or probabilities (M, K) in the dtype of the scores."""
+    logits = _wide(as_scores(logits, "logits"))
+    if len(logits) == 0:
+        raise ValueError(f"logits must hold at least one example, got shape {tuple(logits.shape)}")
+    targets = _beside(targets, logits, "targets", "logits")
+    if targets.ndim < 2 or not targets.is_floating_point():
+        K, M = logits.shape[1], len(logits)
+        return logits, as_labels(targets, "targets", K, num_examples=M, device=logits.device)
+    if not soft:
+        raise TypeError(f"targets must be labels here, this loss has no soft form, got dtype {targets.dtype}")
+    if targets.shape != logits.shape:
         raise ValueError(
-            f"targets must hold a label per row of logits, shape ({len(logits)},), got {tuple(targets.shape)}"
+            f"targets must be labels ({len(logits)},) or class probabilities {tuple(logits.shape)}, "
+            f"got shape {tuple(targets.shape)}"
         )
     if targets.device.type == "cpu":
-        low, high = (edge.item() for edge in torch.aminmax(targets))
-        if low < 0 or high >= logits.shape[1]:
-            raise ValueError(
-                f"targets must be labels 0..{logits.shape[1] - 1}, got labels from {low} to {high}"
-            )
-    return targets
+        as_weights(targets.flatten(), "targets", num_examples=targets.numel())
+        if (targets.double().sum(1) - 1).abs().max() > max(1e-3, torch.finfo(targets.dtype).eps):
+            raise ValueError("targets must hold rows that sum to 1, got sums that do not")
+    return logits, targets.to(logits.dtype)
 
 
-def _per_class(values: Vector, like: Tensor, num_classes: int, name: str) -> Tensor:
-    """`values` as a (K,) tensor with the dtype and device of `like`, checked."""
+def _wide(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _beside(values: Tensor, other: Tensor, name: str, its_name: str) -> Tensor:
+    """A tensor must lie where the scores do, because moving it at every step costs time unseen; all else is moved."""
     if not isinstance(values, Tensor):
-        values = torch.as_tensor(values, dtype=torch.float64)  # torch would round a list to float32
-    if values.shape != (num_classes,):
+        return as_tensor(values, name).to(other.device)
+    if values.device != other.device:
         raise ValueError(
-            f"{name} must have shape ({num_classes},), one number per class, got {tuple(values.shape)}"
+            f"{name} must be on the device of {its_name}, {other.device}, got {values.device}: move it there once, "
+            f"{name}.to({str(other.device)!r})"
         )
-    _check_range(values, name)
-    return values.to(like.device, like.dtype)
+    return values
 
 
-def _of_true_class(per_class: Tensor, targets: Tensor) -> Tensor:
-    """The true class's number for each example, (M,): picked by label, or averaged by soft targets.
+def _per_class(values: Vector, logits: Tensor, name: str, convert) -> Tensor:
+    """(K,) numbers by `convert`, in the dtype and on the device of the scores; unread if they lie on an accelerator."""
+    if isinstance(values, Tensor) and values.device.type != "cpu":
+        convert = as_weights
+    return convert(values, name=name, num_classes=logits.shape[1]).to(logits.device, logits.dtype)
 
-    per_class  (K,) the same for every example, or (M, K)
-    """
+
+def _nll(logits: Tensor, targets: Tensor) -> Tensor:
+    """Minus the log-probability of the true class, (M,); for soft targets of each class, (M, K)."""
+    if not targets.is_floating_point():
+        return F.cross_entropy(logits, targets, reduction="none")
+    return -F.log_softmax(logits, dim=1).masked_fill(
+        targets == 0, 0
+    )  # 0 * log 0 is 0: a masked class has no say
+
+
+def _finish(
+    each: Tensor,
+    targets: Tensor,
+    reduction: str,
+    class_weight: Tensor | None = None,
+    normalise: str = "batch_size",
+) -> Tensor:
+    """From the losses of true classes, (M,) or (M, K), to what `reduction` asks for."""
     if targets.is_floating_point():
-        return (targets * per_class).sum(1)
-    if per_class.ndim == 1:
-        return per_class[targets]
-    return per_class.gather(1, targets[:, None]).squeeze(1)
+        share = targets if class_weight is None else targets * class_weight
+        each = (share * each).sum(1)
+        weight = share.sum(1)
+    elif class_weight is not None:
+        weight = class_weight[targets]
+        each = weight * each
+    return _reduce(each, reduction, weight if class_weight is not None and normalise == "weights" else None)
 
 
-def _reduce(each: Tensor, reduction: str, divide_by: Tensor | None = None) -> Tensor:
+def _reduce(each: Tensor, reduction: str, divide_by: Tensor | None) -> Tensor:
     """(M,) losses to what `reduction` asks for; "mean" divides by M, or by the sum of `divide_by`."""
     if reduction == "none":
         return each
@@ -134,8 +137,8 @@ def weighted_cross_entropy(
     """Cross-entropy times the weight of the true class.
 
     logits        (M, K) raw scores, before softmax
-    targets       (M,) int64 labels in 0..K-1, or (M, K) class probabilities (mixup)
-    class_weight  (K,) finite, >= 0; moved to the dtype and device of logits
+    targets       (M,) labels in 0..K-1, or (M, K) class probabilities (mixup)
+    class_weight  (K,) finite, >= 0
     normalise     what "mean" divides by. "weights": the summed weights of the batch, as torch does, so the
                   weights of a batch of one class cancel, and two half batches do not add up to the whole;
                   "batch_size": M, so every example counts the same in whatever batch it comes
@@ -147,32 +150,35 @@ def weighted_cross_entropy(
 
     Raises ValueError or TypeError for arguments that do not fit.
     """
-    _check_choice(reduction, REDUCTIONS, "reduction")
-    _check_choice(normalise, NORMALISATIONS, "normalise")
-    targets = _check_scores(logits, targets)
-    class_weight = _per_class(class_weight, logits, logits.shape[1], "class_weight")
-    each = F.cross_entropy(logits, targets, class_weight, reduction="none")
-    by_weights = reduction == "mean" and normalise == "weights"
-    return _reduce(each, reduction, _of_true_class(class_weight, targets) if by_weights else None)
+    as_choice(reduction, "reduction", REDUCTIONS)
+    as_choice(normalise, "normalise", NORMALISATIONS)
+    logits, targets = _pair(logits, targets)
+    class_weight = _per_class(class_weight, logits, "class_weight", as_weights)
+    return _finish(_nll(logits, targets), targets, reduction, class_weight, normalise)
 
 
 def focal_loss(
     logits: Tensor,
     targets: Tensor,
+    *,
     gamma: float = 2.0,
     class_weight: Vector | None = None,
+    normalise: str = "weights",
     reduction: str = "mean",
 ) -> Tensor:
     """Cross-entropy times (1 - p_true)**gamma, so confident examples count less.
 
     logits        (M, K) raw scores, before softmax
-    targets       (M,) int64 labels in 0..K-1, or (M, K) class probabilities: then the focal losses of the
+    targets       (M,) labels in 0..K-1, or (M, K) class probabilities: then the focal losses of the
                   classes, averaged with them, which is what mixup asks for
     gamma         >= 0; 0 is exactly weighted cross-entropy
-    class_weight  (K,) multiplies the loss of each true class, e.g. to prioritise one; moved to the device of
-                  logits. p_true always comes from the unweighted softmax.
-    reduction     "none" -> (M,); "sum"; "mean" divides by the summed weights of the batch, as F.cross_entropy
-                  does, and by M without weights
+    class_weight  (K,) multiplies the loss of each true class, e.g. to prioritise one. p_true always comes from
+                  the unweighted softmax.
+    normalise     what "mean" divides by, as in `weighted_cross_entropy`: "weights", the summed weights of the
+                  batch, or "batch_size", M, as other focal losses do. Without weights both are M
+    reduction     "none" -> (M,), "sum", "mean"
+
+    All but the first two go by keyword: elsewhere the third is a class weight, here one could take it for gamma.
 
     Raises ValueError or TypeError for gamma < 0, an unknown reduction, and arguments that do not fit.
     Gradients stay finite for saturated logits, also for 0 < gamma < 1.
@@ -180,55 +186,17 @@ def focal_loss(
     probabilities towards the middle, so calibrate before reading them.
     Source: Lin et al. 2017, arXiv:1708.02002, eqs. 4-5 (softmax form).
     """
-    _check_choice(reduction, REDUCTIONS, "reduction")
-    _check_number(gamma, "gamma")
-    targets = _check_scores(logits, targets)
-    log_p = F.log_softmax(logits, dim=1)  # (M, K)
-    if not targets.is_floating_point():
-        log_p = _of_true_class(log_p, targets)  # (M,): the other classes' factors are not needed
-    # 1 - p without cancellation, and never quite 0, where x**gamma has infinite slope for gamma < 1.
-    miss = -torch.expm1(log_p)
-    each = -(miss.clamp_min(torch.finfo(miss.dtype).tiny) ** gamma) * log_p
-    weight = None
+    as_choice(reduction, "reduction", REDUCTIONS)
+    as_choice(normalise, "normalise", NORMALISATIONS)
+    gamma = as_number(gamma, "gamma", 0)
+    logits, targets = _pair(logits, targets)
     if class_weight is not None:
-        class_weight = _per_class(class_weight, logits, logits.shape[1], "class_weight")
-        weight = _of_true_class(class_weight, targets)
-    if targets.is_floating_point():
-        each = (targets * each if class_weight is None else targets * class_weight * each).sum(1)
-    elif weight is not None:
-        each = weight * each
-    return _reduce(each, reduction, weight)
-
-
-class FocalLoss(nn.Module):
-    """`focal_loss` as a module: checked when it is built, its weights move with `.to(device)`.
-
-    >>> loss = FocalLoss(gamma=2.0, class_weight=[1.0, 4.0])
-    >>> round(loss(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).item(), 4)  # log(2) / 4
-    0.1733
-    """
-
-    class_weight: Tensor | None
-
-    def __init__(
-        self, gamma: float = 2.0, class_weight: Vector | None = None, reduction: str = "mean"
-    ) -> None:
-        super().__init__()
-        _check_choice(reduction, REDUCTIONS, "reduction")
-        _check_number(gamma, "gamma")
-        if class_weight is not None:
-            class_weight = torch.as_tensor(class_weight).detach().clone()
-            if class_weight.ndim != 1:
-                raise ValueError(f"class_weight must have shape (K,), got {tuple(class_weight.shape)}")
-            _check_range(class_weight, "class_weight")
-        self.gamma, self.reduction = gamma, reduction
-        self.register_buffer("class_weight", class_weight)
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return focal_loss(logits, targets, self.gamma, self.class_weight, self.reduction)
-
-    def extra_repr(self) -> str:
-        return f"gamma={self.gamma}, reduction={self.reduction!r}"
+        class_weight = _per_class(class_weight, logits, "class_weight", as_weights)
+    nll = _nll(logits, targets)
+    # 1 - p without cancellation, and never quite 0, where x**gamma has infinite slope for gamma < 1.
+    miss = -torch.expm1(-nll)
+    each = miss.clamp_min(torch.finfo(miss.dtype).tiny) ** gamma * nll
+    return _finish(each, targets, reduction, class_weight, normalise)
 
 
 # ---- one class before the others ---------------------------------------------------------------------------
@@ -240,12 +208,8 @@ def class_log_odds(logits: Tensor, prioritised_class: int) -> Tensor:
     Its sigmoid is the class's softmax probability, so adding a constant to all scores cannot move it.
     Raises ValueError for K < 2 or a class outside 0..K-1.
     """
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"logits must have shape (M, K) with K >= 2, got {tuple(logits.shape)}")
-    if prioritised_class not in range(logits.shape[1]):
-        raise ValueError(
-            f"prioritised_class must be a class 0..{logits.shape[1] - 1}, got {prioritised_class}"
-        )
+    logits = _wide(as_scores(logits, "logits"))
+    prioritised_class = as_size(prioritised_class, "prioritised_class", 0, logits.shape[1] - 1)
     others = torch.cat([logits[:, :prioritised_class], logits[:, prioritised_class + 1 :]], dim=1)
     return logits[:, prioritised_class] - torch.logsumexp(others, dim=1)
 
@@ -261,7 +225,7 @@ def auxiliary_loss(
     """Cross-entropy plus a term on one class against the rest.
 
     logits             (M, K) raw scores, K >= 2
-    targets            (M,) int64 labels in 0..K-1, or (M, K) class probabilities
+    targets            (M,) labels in 0..K-1, or (M, K) class probabilities
     prioritised_class  the class that matters most
     strength           >= 0, of the term; 0 is plain cross-entropy
     pos_weight         > 0, of the class's own examples inside the term: more recall, less precision
@@ -273,15 +237,18 @@ def auxiliary_loss(
 
     Raises ValueError or TypeError for arguments that do not fit.
     """
-    _check_choice(reduction, REDUCTIONS, "reduction")
-    _check_number(strength, "strength")
-    _check_number(pos_weight, "pos_weight", above_zero=True)
-    targets = _check_scores(logits, targets)
+    as_choice(reduction, "reduction", REDUCTIONS)
+    strength = as_number(strength, "strength", 0)
+    pos_weight = as_number(pos_weight, "pos_weight", 0, above=True)
+    logits, targets = _pair(logits, targets)
     odds = class_log_odds(logits, prioritised_class)
     soft = targets.is_floating_point()
     own = targets[:, prioritised_class] if soft else (targets == prioritised_class).to(odds.dtype)
-    term = -pos_weight * own * F.logsigmoid(odds) - (1 - own) * F.logsigmoid(-odds)
-    return _reduce(F.cross_entropy(logits, targets, reduction="none") + strength * term, reduction)
+    # By `where`, since a masked class (score -inf) makes one of the two infinite, and 0 * inf is no number
+    missed = torch.where(own > 0, F.logsigmoid(odds), 0)
+    false_alarm = torch.where(own < 1, F.logsigmoid(-odds), 0)
+    term = -pos_weight * own * missed - (1 - own) * false_alarm
+    return _reduce(_finish(_nll(logits, targets), targets, "none") + strength * term, reduction, None)
 
 
 # ---- shifted scores ----------------------------------------------------------------------------------------
@@ -297,7 +264,7 @@ def logit_adjusted_loss(
     """Cross-entropy on logits + tau * log(prior); tau = 1 is balanced softmax.
 
     logits     (M, K) raw scores
-    targets    (M,) int64 labels in 0..K-1, or (M, K) class probabilities
+    targets    (M,) labels in 0..K-1, or (M, K) class probabilities
     prior      (K,) class shares of the training part, summing to 1
     tau        >= 0; 0 is plain cross-entropy
     reduction  "none" -> (M,); "sum"; "mean" divides by M
@@ -311,18 +278,16 @@ def logit_adjusted_loss(
     Raises ValueError or TypeError for arguments that do not fit.
     Source: Menon et al. 2021, arXiv:2007.07314, eq. 10; Ren et al. 2020, arXiv:2007.10740 (balanced softmax).
     """
-    _check_choice(reduction, REDUCTIONS, "reduction")
-    _check_number(tau, "tau")
-    targets = _check_scores(logits, targets)
-    prior = _per_class(prior, logits, logits.shape[1], "prior")
-    if prior.device.type == "cpu" and abs(prior.sum().item() - 1) > 1e-3:
-        raise ValueError(f"prior must sum to 1, got a sum of {prior.sum().item():.6g}")
+    as_choice(reduction, "reduction", REDUCTIONS)
+    tau = as_number(tau, "tau", 0)
+    logits, targets = _pair(logits, targets)
+    prior = _per_class(prior, logits, "prior", as_prior)
     log_prior = prior.clamp_min(torch.finfo(prior.dtype).tiny).log()
-    return F.cross_entropy(logits + tau * log_prior, targets, reduction=reduction)
+    return _finish(_nll(logits + tau * log_prior, targets), targets, reduction)
 
 
 def ldam_margins(class_count: Vector, max_margin: float = 0.5) -> Tensor:
-    """Margins proportional to n_k**(-1/4), the rarest class getting `max_margin`, (K,).
+    """Margins proportional to n_k**(-1/4), the rarest class getting `max_margin`, (K,) float64.
 
     class_count  (K,) >= 0, at least one positive; a class without examples gets `max_margin` too
     max_margin   >= 0
@@ -330,15 +295,9 @@ def ldam_margins(class_count: Vector, max_margin: float = 0.5) -> Tensor:
     Raises ValueError for arguments out of range.
     Source: Cao et al. 2019, arXiv:1906.07413, section 3.2; scaled as in the authors' code.
     """
-    _check_number(max_margin, "max_margin")
-    count = torch.as_tensor(class_count)
-    count = count if count.is_floating_point() else count.to(torch.get_default_dtype())
-    if count.ndim != 1 or len(count) == 0:
-        raise ValueError(f"class_count must have shape (K,), got {tuple(count.shape)}")
-    _check_range(count, "class_count")
-    if count.device.type == "cpu" and not count.any():
-        raise ValueError("class_count must hold at least one example, got only zeros")
-    fewest = torch.where(count > 0, count, math.inf).min()
+    max_margin = as_number(max_margin, "max_margin", 0)
+    count = as_counts(class_count)
+    fewest = count[count > 0].min()
     return max_margin * (fewest / torch.maximum(count, fewest)) ** 0.25
 
 
@@ -354,7 +313,7 @@ def ldam_loss(
     """Cross-entropy that asks for a wider margin the rarer the class.
 
     logits        (M, K) cosines in [-1, 1], as `CosineClassifier` gives
-    targets       (M,) int64 labels in 0..K-1; no soft form, a margin belongs to one true class
+    targets       (M,) labels in 0..K-1; no soft form, a margin belongs to one true class
     class_count   (K,) training examples of each class, see `ldam_margins`
     max_margin    >= 0, taken off the true logit of the rarest class; 0 with scale 1 is plain cross-entropy
     scale         > 0, multiplies the logits after the margin
@@ -367,15 +326,15 @@ def ldam_loss(
     Raises ValueError or TypeError for arguments that do not fit.
     Source: Cao et al. 2019, arXiv:1906.07413, section 3.2; scale 30 as in the authors' code.
     """
-    _check_choice(reduction, REDUCTIONS, "reduction")
-    _check_number(scale, "scale", above_zero=True)
-    targets = _check_scores(logits, targets, soft=False)
-    margin = _per_class(ldam_margins(class_count, max_margin), logits, logits.shape[1], "class_count")
+    as_choice(reduction, "reduction", REDUCTIONS)
+    scale = as_number(scale, "scale", 0, above=True)
+    logits, targets = _pair(logits, targets, soft=False)
+    margin = ldam_margins(as_counts(class_count, num_classes=logits.shape[1]), max_margin)
     is_true = targets[:, None] == torch.arange(logits.shape[1], device=logits.device)
-    shifted = scale * torch.where(is_true, logits - margin, logits)
-    if class_weight is None:
-        return F.cross_entropy(shifted, targets, reduction=reduction)
-    return weighted_cross_entropy(shifted, targets, class_weight, reduction=reduction)
+    shifted = scale * torch.where(is_true, logits - margin.to(logits.device, logits.dtype), logits)
+    if class_weight is not None:
+        class_weight = _per_class(class_weight, logits, "class_weight", as_weights)
+    return _finish(_nll(shifted, targets), targets, reduction, class_weight, "weights")
 
 
 class CosineClassifier(nn.Module):
@@ -392,15 +351,20 @@ class CosineClassifier(nn.Module):
 
     def __init__(self, in_features: int, num_classes: int, scale: float = 1.0) -> None:
         super().__init__()
-        _check_number(scale, "scale", above_zero=True)
-        if in_features < 1 or num_classes < 1:
-            raise ValueError(f"in_features and num_classes must be >= 1, got {in_features} and {num_classes}")
-        self.weight = nn.Parameter(torch.empty(num_classes, in_features))
+        self.scale = as_number(scale, "scale", 0, above=True)
+        sizes = as_size(num_classes, "num_classes"), as_size(in_features, "in_features")
+        self.weight = nn.Parameter(torch.empty(sizes))
         nn.init.xavier_uniform_(self.weight)
-        self.scale = scale
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.scale * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+        return self.scale * F.linear(_directions(features), _directions(self.weight))
+
+
+def _directions(rows: Tensor) -> Tensor:
+    """Rows of length 1, and 0 where a row is 0: F.normalize divides these by 1e-12, which float16 takes for 0."""
+    rows = _wide(rows)
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / torch.where(length > 0, length, 1)
 
 
 # ---- numbers instead of classes ----------------------------------------------------------------------------
@@ -417,7 +381,7 @@ def group_weighted_mse(
     """Squared error times the weight of the example's group.
 
     outputs, y    (M,) or (M, ...), of one shape: (M, 1) and (M,) would silently broadcast to (M, M)
-    group         (M,) int64 in 0..G-1
+    group         (M,) labels in 0..G-1
     group_weight  (G,) finite, >= 0
     normalise     what "mean" divides by: "weights", the summed weights of the batch, or "batch_size", M
     reduction     "none" -> (M,), "sum", "mean"
@@ -427,32 +391,20 @@ def group_weighted_mse(
 
     Raises ValueError or TypeError for arguments that do not fit.
     """
-    _check_choice(reduction, REDUCTIONS, "reduction")
-    _check_choice(normalise, NORMALISATIONS, "normalise")
+    as_choice(reduction, "reduction", REDUCTIONS)
+    as_choice(normalise, "normalise", NORMALISATIONS)
+    outputs = as_tensor(outputs, "outputs")
     if not outputs.is_floating_point():
         raise TypeError(f"outputs must be floating point, got dtype {outputs.dtype}")
+    y = _beside(y, outputs, "y", "outputs")
     if outputs.ndim == 0 or outputs.numel() == 0 or outputs.shape != y.shape:
         raise ValueError(
             f"y must have the shape of outputs, {tuple(outputs.shape)} with M >= 1, got {tuple(y.shape)}"
         )
-    if group.dtype != torch.int64:
-        raise TypeError(f"group must be int64, got dtype {group.dtype}")
-    if group.shape != outputs.shape[:1]:
-        raise ValueError(
-            f"group must hold one number per example, shape ({len(outputs)},), got {tuple(group.shape)}"
-        )
-    if not outputs.device == y.device == group.device:
-        raise ValueError(
-            f"y and group must be on the device of outputs, {outputs.device}, got {y.device}, {group.device}"
-        )
-    group_weight = torch.as_tensor(group_weight, device=outputs.device)
-    if group_weight.ndim != 1:
-        raise ValueError(f"group_weight must have shape (G,), got {tuple(group_weight.shape)}")
-    group_weight = _per_class(group_weight, outputs, len(group_weight), "group_weight")
-    if group.device.type == "cpu":
-        low, high = (edge.item() for edge in torch.aminmax(group))
-        if low < 0 or high >= len(group_weight):
-            raise ValueError(f"group must be 0..{len(group_weight) - 1}, got values from {low} to {high}")
+    outputs = _wide(outputs)
+    group_weight = as_weights(group_weight, "group_weight").to(outputs.device, outputs.dtype)
+    group = _beside(group, outputs, "group", "outputs")
+    group = as_labels(group, "group", len(group_weight), num_examples=len(outputs), device=outputs.device)
     weight = group_weight[group]
     each = weight * (outputs - y).square().reshape(len(outputs), -1).sum(1)
     return _reduce(each, reduction, weight if normalise == "weights" else None)
