@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from course_lib.classroom import figures
+from course_lib.classroom.figures import bars, columns, dots, roc_curves  # noqa: F401 (handed on)
 from course_lib.classroom.style import (  # noqa: F401 (handed on)
     BLACK,
     BLUE,
@@ -23,6 +25,8 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     DASHED,
     DOTTED,
     GREEN,
+    HEALTHY,
+    ILL,
     INK,
     LONG,
     LOOKS,
@@ -37,6 +41,7 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     Look,
     band,
     checked_alt,
+    class_colors,
     class_curves,
     class_greys,
     curve,
@@ -63,8 +68,8 @@ def class_bars(
         raise ValueError(f"counts must hold one number per name, {len(names)}; got shape {counts.shape}")
     order = np.argsort(-counts, kind="stable")
     fig, ax = plt.subplots(figsize=SIZE, layout="constrained")
-    bars = ax.bar(range(len(counts)), counts[order], color="#8c8c8c", width=0.8)
-    ax.bar_label(bars, [f"{count:,}" for count in counts[order].tolist()], padding=2, fontsize=10, color=INK)
+    drawn = ax.bar(range(len(counts)), counts[order], color="#8c8c8c", width=0.8)
+    ax.bar_label(drawn, [f"{count:,}" for count in counts[order].tolist()], padding=2, fontsize=10, color=INK)
     ax.set_xticks(range(len(counts)), [names[k] for k in order])
     ax.set_yscale("log")
     ax.set_ylim(max(0.5, counts[counts > 0].min(initial=1) / 3), counts.max(initial=1) * 2)
@@ -80,7 +85,14 @@ def verdict(differences, *, higher_is_better: bool = True) -> str:
     return "better" if (low > 0) == higher_is_better else "worse"
 
 
-def paired_differences(
+def paired_differences(differences, *, higher_is_better: bool = True, **named) -> Figure | None:
+    """As in `figures`. Lessons written before it hand in a dict and show the figure themselves."""
+    if isinstance(differences, Mapping) and "matters" not in named:
+        return _old_paired_differences(differences, higher_is_better=higher_is_better, **named)
+    return figures.paired_differences(differences, **named)
+
+
+def _old_paired_differences(
     differences: Mapping[str, Sequence[float]],
     *,
     quantity: str,

@@ -8,6 +8,7 @@ lines are references.
 import base64
 import html
 import io
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ from scipy.optimize import isotonic_regression
 
 from course_lib.metrics import t_interval
 
-INK, REFERENCE = "#1a1a1a", "#767676"  # text and lines; chance, prior and other references
+INK, REFERENCE, NEUTRAL = "#1a1a1a", "#767676", "#595959"  # text; chance, prior and so on; what has no look
+ILL, HEALTHY = "#A50026", "#8c8c8c"  # the class that is looked for, in every lesson, and the common one
 BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
 ORANGE, PURPLE, VERMILLION = "#E69F00", "#CC79A7", "#D55E00"
 DASHED, DASHDOT, DOTTED = (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2))
@@ -32,6 +34,9 @@ LONG, DASHDOTDOT = (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5))
 SIZE = (6.4, 3.6)  # inches
 # White to mid-grey: probabilities under points. White to dark blue: shares of a confusion matrix.
 PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#ffffff", "#b4b4b4"])
+CLASSES = LinearSegmentedColormap.from_list(
+    "classes", ["#bdbdbd", ILL]
+)  # from the most frequent to the rarest
 SHARE = LinearSegmentedColormap.from_list("share", ["#ffffff", "#9ecae1", "#08306b"])
 
 
@@ -89,13 +94,17 @@ LOOKS: dict[str, Look] = {
 
 
 def look(name: str) -> Look:
-    """The look of a method, by the name of its recipe.
+    """The look of a method, by the name of its recipe, always the same for the same name.
 
-    Raises ValueError, listing the names, for one that has none.
+    A varied recipe, "learn2mix (mixing_rate=0.5)", has the look of its parent and its own name; any other name gets a
+    neutral grey, and one of a few markers and dashes.
     """
-    if name not in LOOKS:
-        raise ValueError(f"name must be a method with a look, one of {sorted(LOOKS)}; got {name!r}")
-    return LOOKS[name]
+    parent, _, changes = name.partition(" (")
+    if parent in LOOKS:
+        known = LOOKS[parent]
+        return known._replace(label=f"{known.label} ({changes}") if changes else known
+    number = zlib.crc32(name.encode())
+    return Look(NEUTRAL, "osD^v"[number % 5], ("-", DASHED, DASHDOT, LONG)[number % 4], name)
 
 
 def use_style() -> None:
@@ -276,6 +285,13 @@ def band(ax: Axes, x, values, name: str, **changes) -> Line2D:
     line = curve(ax, x, mean, name, **changes)
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
     return line
+
+
+def class_colors(num_classes: int) -> list[str]:
+    """A colour per class, most frequent first: grey and `ILL` for two, between them for more."""
+    if num_classes == 2:
+        return [HEALTHY, ILL]
+    return [matplotlib.colors.to_hex(CLASSES(place)) for place in np.linspace(0, 1, num_classes)]
 
 
 def class_greys(num_classes: int) -> list[str]:

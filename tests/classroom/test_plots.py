@@ -37,9 +37,25 @@ def test_every_recipe_has_a_look():
     assert set(RECIPES) <= set(plots.LOOKS)
 
 
-def test_look_of_an_unknown_method_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"learn2mix.*got 'learn3mix'"):
-        plots.look("learn3mix")
+def test_a_varied_recipe_has_the_look_of_its_parent_and_its_own_name():
+    varied, parent = plots.look("learn2mix (mixing_rate=0.5)"), plots.look("learn2mix")
+    assert varied.label == "learn2mix (mixing_rate=0.5)"
+    assert varied._replace(label="") == parent._replace(label="")
+
+
+def test_a_name_of_ones_own_has_a_neutral_look_and_keeps_it():
+    mine = plots.look("poly1")
+    assert mine == plots.look("poly1") and mine.label == "poly1"
+    assert mine.color not in {look.color for look in plots.LOOKS.values()}
+
+
+def test_the_class_looked_for_has_a_colour_that_no_method_has():
+    assert plots.class_colors(2) == [plots.HEALTHY, plots.ILL]
+    many = plots.class_colors(10)
+    assert many[-1].upper() == plots.ILL and len(set(many)) == 10
+    light = [plots.luminance(color) for color in many]
+    assert light == sorted(light, reverse=True)
+    assert plots.ILL not in {look.color for look in plots.LOOKS.values()}
 
 
 def test_methods_of_one_colour_differ_in_marker_and_in_dash():

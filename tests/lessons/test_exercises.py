@@ -1,22 +1,29 @@
 """The exercises of every lesson: lesson, solutions, checks and teaching page are in step.
 
-What a particular exercise asks, and what its typical wrong answers are told, is held by
-tests/lessons/test_checks_NN.py. That lessons and solutions run is nbval's job.
+What one exercise asks, and what its typical wrong answers are told, is held by tests/lessons/test_checks_NN.py. That
+lessons and solutions run, and that our folded answers are right (`yours_or_ours` raises otherwise), is nbval's job.
 """
 
 import ast
 import re
-from pathlib import Path
 
-import nbformat
 import pytest
 
 from course_lib.classroom import checks
-from course_lib.classroom import checks as core
+from course_lib.classroom.tools import assignments
+from tests.lessons.books import (
+    LESSONS,
+    NOTEBOOKS,
+    ROOT,
+    first_line,
+    hidden,
+    in_the_pattern,
+    printed,
+    read,
+    tagged,
+    tags,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
-LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 FEWEST = 4
 TEACHERS_HEADINGS = {
     "timing": r"\b(timing|minutes?|clock|schedule|hour)\b",
@@ -24,45 +31,35 @@ TEACHERS_HEADINGS = {
     "wrong answers to expect": r"\bwrong\b",
     "what to cut": r"\bcut\b",
 }
+WAITING = (
+    "Not yet: replace the dots by your code.",
+    "Not yet: your function still raises NotImplementedError.",
+)
+
+
+def book(lesson, folder=""):
+    return read(NOTEBOOKS / folder / f"{lesson}.ipynb")
 
 
 def keys_of(lesson):
     return [key for key in checks.load_all() if key.startswith(f"{lesson[:2]}.")]
 
 
+def exercises(lesson, folder=""):
+    """key -> exercise, as a notebook holds it."""
+    return {exercise.key: exercise for exercise in assignments.exercises(book(lesson, folder))}
+
+
+NEW = [lesson for lesson in LESSONS if in_the_pattern(book(lesson))]
 EXERCISES = [(lesson, key) for lesson in LESSONS for key in keys_of(lesson)]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS)
+each_new_lesson = pytest.mark.parametrize("lesson", NEW)
 each_exercise = pytest.mark.parametrize(("lesson", "key"), EXERCISES, ids=[key for _, key in EXERCISES])
+each_new_exercise = pytest.mark.parametrize(("lesson", "key"), [pair for pair in EXERCISES if pair[0] in NEW])
 
 
-def cells(lesson, folder=""):
-    return nbformat.read(NOTEBOOKS / folder / f"{lesson}.ipynb", as_version=4).cells
-
-
-def tagged(cells, tag):
-    return [cell for cell in cells if tag in cell.metadata.get("tags", [])]
-
-
-def key_of(check):
-    """The key that a check cell asks for, None where it is not the one call it should be."""
-    found = re.fullmatch(r'checks\.check\("(\d\d\.\w+)"((?:, [a-z_]\w*)+)\)', check.source)
-    return found and found[1]
-
-
-def pair(lesson, key, folder=""):
-    """The exercise cell of a key and its check cell, the next code cell."""
-    code = [cell for cell in cells(lesson, folder) if cell.cell_type == "code"]
-    for before, cell in zip(code, code[1:]):
-        if "check" in cell.metadata.get("tags", []) and key_of(cell) == key:
-            assert "exercise" in before.metadata.get("tags", []), (
-                f"no exercise cell before the check of {key}"
-            )
-            return before, cell
-    raise AssertionError(f"{folder}{lesson} has no check cell of {key}")
-
-
-def answers(check):
-    return [name.strip() for name in check.source.rstrip(")").split(",")[1:]]
+def answers(exercise):
+    return [name.strip() for name in exercise.check.rstrip(")").split(",")[1:]]
 
 
 def defined(source):
@@ -79,6 +76,14 @@ def defined(source):
     return found
 
 
+def folded_answer(lesson, key):
+    """The folded cell that holds our version of an exercise and chooses, or None."""
+    begin = f'checks.yours_or_ours("{key}", '
+    found = [cell for cell in book(lesson).cells if cell.cell_type == "code" and begin in cell.source]
+    assert len(found) <= 1, f"two cells choose for {key}"
+    return found[0] if found else None
+
+
 # ---- both sides in step ----
 
 
@@ -89,97 +94,95 @@ def test_there_are_enough_exercises(lesson):
 
 
 @each_lesson
-@pytest.mark.parametrize("folder", ["", "solutions"], ids=["lesson", "solutions"])
-def test_every_exercise_stands_once_and_in_order(lesson, folder):
-    found = cells(lesson, folder)
-    assert [key_of(cell) for cell in tagged(found, "check")] == keys_of(lesson)
-    assert len(tagged(found, "exercise")) == len(keys_of(lesson)), (
-        "an exercise without a check, or the reverse"
-    )
-    called = [cell for cell in found if cell.cell_type == "code" and "checks.check(" in cell.source]
-    assert called == tagged(found, "check"), "a check outside the cells tagged check"
+def test_every_exercise_stands_in_the_lesson_once_and_in_order(lesson):
+    notebook = book(lesson)
+    assert [exercise.key for exercise in assignments.exercises(notebook)] == keys_of(lesson)
+    assert len(tagged(notebook, "exercise")) == len(keys_of(lesson)), "an exercise without a check"
+    called = [cell for cell in notebook.cells if cell.cell_type == "code" and "checks.check(" in cell.source]
+    assert called == tagged(notebook, "check"), "a check outside the cells tagged check"
+
+
+@each_lesson
+def test_what_the_lesson_does_not_answer_the_solutions_do(lesson):
+    solved = list(exercises(lesson, "solutions"))
+    assert solved == [key for key in keys_of(lesson) if key in solved], "an unknown one, or in another order"
+    for key in keys_of(lesson):
+        assert key in solved or folded_answer(lesson, key), f"nobody answers {key}"
+
+
+@each_new_lesson
+def test_a_folded_answer_follows_its_exercise_and_chooses(lesson):
+    """`f = checks.yours_or_ours("04.1", f, our_f)` is its last line."""
+    code = [cell for cell in book(lesson).cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code):
+        if "answer" in tags(cell):
+            assert hidden(cell, "source"), first_line(cell)
+            last = cell.source.strip().split("\n")[-1]
+            found = re.fullmatch(r'([\w, ]+) = checks\.yours_or_ours\("(\d\d\.\w+)", (.+)\)', last)
+            assert found, f"the last line does not choose: {last}"
+            names, key = found[1], found[2]
+            assert key in exercises(lesson)
+            before = [c for c in code[:number] if "check" in tags(c)][-1]
+            assert f'"{key}"' in before.source, f"the answer of {key} does not stand right after its check"
+            assert found[3].startswith((names, f"({names})")), f"{names} is not what is handed in"
+            assert (
+                printed(cell) == "The lesson goes on with our answer. Yours is used as soon as it is right.\n"
+            )
+        elif "yours_or_ours" in cell.source:
+            raise AssertionError(f"a choice outside a cell tagged answer: {first_line(cell)}")
 
 
 @each_lesson
 def test_no_exercise_is_registered_twice(lesson):
     """The last one would win without a word."""
     source = (ROOT / "course_lib/classroom/lessons" / f"lesson_{lesson[:2]}/checks.py").read_text()
-    keys = re.findall(r'^@exercise\(\s*"([\w.]+)"', source, re.M)
+    keys = re.findall(r'^(?:@exercise|ask_\w+)\(\s*"([\w.]+)"', source, re.M)
     assert keys == keys_of(lesson) and len(set(keys)) == len(keys)
 
 
 @each_exercise
 def test_both_sides_check_alike_and_name_alike(lesson, key):
-    (stub, check), (solution, solved) = pair(lesson, key), pair(lesson, key, "solutions")
-    assert check.source == solved.source
-    assert set(answers(check)) <= defined(stub.source), "the stub leaves an answer of the check undefined"
-    assert defined(stub.source) <= defined(solution.source)
-    assert stub.source != solution.source
-
-
-@each_exercise
-def test_a_refusal_is_expected_in_the_lesson_only(lesson, key):
-    assert "raises-exception" in pair(lesson, key)[1].metadata.tags
-    assert "raises-exception" not in pair(lesson, key, "solutions")[1].metadata.tags
+    mine, solved = exercises(lesson)[key], exercises(lesson, "solutions").get(key)
+    assert set(answers(mine)) <= defined(mine.stub), "the stub leaves an answer of the check undefined"
+    if solved is not None:
+        assert mine.check == solved.check
+        assert set(answers(mine)) <= defined(solved.stub)
+        assert mine.stub != solved.stub
 
 
 # ---- stubs ----
 
 
-@each_exercise
-def test_a_stub_succeeds_by_itself(lesson, key):
-    """It sets answers (or the values of a dict) to None, or defines a function whose body says where to start."""
-    for node in ast.parse(pair(lesson, key)[0].source).body:
-        if isinstance(node, ast.Assign):
-            left_open = node.value.values if isinstance(node.value, ast.Dict) else [node.value]
-            assert all(isinstance(value, ast.Constant) and value.value is None for value in left_open)
-            continue
-        assert isinstance(node, ast.FunctionDef), f"line {node.lineno} is neither an answer nor a function"
-        last = node.body[-1]
-        assert isinstance(last, ast.Raise) and last.exc.func.id == "NotImplementedError"
-        assert last.exc.args and len(last.exc.args[0].value.split()) >= 3, "no word on where to start"
+def is_blank(node):
+    """`...` (not inside an index), None as a value, or a function that raises NotImplementedError."""
+    if isinstance(node, ast.Raise):
+        return "NotImplementedError" in ast.unparse(node)
+    return isinstance(node, ast.Constant) and (node.value is Ellipsis or node.value is None)
 
 
 @each_exercise
-def test_a_stub_fails_its_check_with_its_own_sentence(lesson, key, capsys):
-    stub, check = pair(lesson, key)
-    names = {"checks": checks}
-    exec(imports(lesson), names)
-    exec(stub.source, names)
-    with pytest.raises(checks.NotYet) as caught:
-        exec(check.source, names)
-    said = str(caught.value)
-    assert "waits for your " in said
-    starts = re.findall(r'NotImplementedError\(\s*"(.*?)"', stub.source)
-    assert not starts or any(start in said for start in starts)
-    assert capsys.readouterr() == ("", "")
+def test_a_stub_leaves_a_blank(lesson, key):
+    tree = ast.parse(exercises(lesson)[key].stub)
+    assert any(map(is_blank, ast.walk(tree))), "nothing is left to do"
 
 
-def imports(lesson):
-    code = "\n".join(cell.source for cell in cells(lesson) if cell.cell_type == "code")
-    return "\n".join(
-        ast.unparse(node) for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)
-    )
-
-
-@each_exercise
-def test_what_was_saved_is_the_refusal_in_the_lesson_and_praise_in_the_solutions(lesson, key):
-    """One sentence each; a committed lesson with an old message misleads who reads it without a kernel."""
-    (refusal,) = pair(lesson, key)[1].outputs
-    assert refusal.output_type == "error" and refusal.ename == "NotYet"
-    assert refusal.traceback == [core.in_lines(refusal.evalue)] and "waits for your " in refusal.evalue
-    (praise,) = pair(lesson, key, "solutions")[1].outputs
-    assert praise.output_type == "stream" and praise.name == "stdout"
-    assert praise.text.startswith("Right. ")
-    assert praise.text == core.in_lines(" ".join(praise.text.split())) + "\n"
+@each_new_exercise
+def test_what_was_saved_waits_in_the_lesson_and_praises_in_the_solutions(lesson, key):
+    """A committed lesson with an old message misleads who reads it without a kernel. No check raises."""
+    cell = exercises(lesson)[key].check_cell
+    assert "raises-exception" not in tags(cell)
+    assert " ".join(printed(cell).split()).startswith(WAITING), printed(cell)
+    solved = exercises(lesson, "solutions").get(key)
+    if solved is not None:
+        said = printed(solved.check_cell)
+        assert said.startswith("Right. ") and said == checks.in_lines(" ".join(said.split())) + "\n"
 
 
 @each_lesson
 def test_a_lesson_says_how_to_get_a_hint(lesson):
-    told = [
-        c for c in cells(lesson) if c.cell_type == "markdown" and f'checks.hint("{lesson[:2]}.' in c.source
-    ]
-    assert told
+    """In words, or by the first check that waits."""
+    said = (cell.source if cell.cell_type == "markdown" else printed(cell) for cell in book(lesson).cells)
+    assert f'checks.hint("{lesson[:2]}.' in "\n".join(said)
 
 
 @each_lesson
@@ -203,16 +206,16 @@ def test_hints_come_in_steps(lesson, key):
 @each_lesson
 def test_solutions_are_set_up_and_answers_only(lesson):
     """Each exercise has its reasoning before its answer; the lesson's own prose and figures are not repeated."""
-    solution, ours = cells(lesson, "solutions"), cells(lesson)
-    assert len(solution) < len(ours)
-    prose = [{c.source for c in side if c.cell_type == "markdown"} for side in (solution, ours)]
+    solution, ours = book(lesson, "solutions"), book(lesson)
+    assert len(solution.cells) < len(ours.cells)
+    prose = [{c.source for c in side.cells if c.cell_type == "markdown"} for side in (solution, ours)]
     assert not prose[0] & prose[1]
     assert not tagged(solution, "explorer") + tagged(solution, "reveal")
     waiting = 0
-    for cell in solution:
+    for cell in solution.cells:
         if cell.cell_type == "markdown":
             waiting += len(cell.source.split())
-        elif "exercise" in cell.metadata.get("tags", []):
+        elif "exercise" in tags(cell):
             assert waiting >= 25, "an answer without what there is to learn from it"
             waiting = 0
 

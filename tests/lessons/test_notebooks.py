@@ -4,50 +4,49 @@ import copy
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
 
 from course_lib.classroom.tools import commands
+from tests.lessons.books import (
+    NOTEBOOKS,
+    ROOT,
+    code_cells,
+    first_line,
+    hidden,
+    in_the_pattern,
+    prose,
+    read,
+    tagged,
+    tags,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
 TAGS = {
-    *("class", "home", "reveal", "exercise", "check", "hint", "solution", "explorer"),
+    *("class", "home", "vote", "reveal", "guard", "answer"),
+    *("exercise", "check", "hint", "solution", "explorer"),
     *("raises-exception", "nbval-check-output", "nbval-ignore-output"),
     *("hide-input", "hide-output", "hide-cell"),
 }
 LONGEST_CELL = 30
-CLASS_CELLS, CLASS_WORDS = 18, 900
+CLASS_CELLS, CLASS_CODE, CLASS_WORDS = 28, 14, 1500  # aim at 1,300 to 1,450 words
+CODE_LINES, EXERCISE_LINES = (
+    12,
+    18,
+)  # not blank, of a cell that teaches, and of one with starter code and a check
 PLOTS = ("image/png", "image/jpeg", "image/svg+xml")
 
 notebooks = [path for path in commands.course_files(NOTEBOOKS) if path.suffix == ".ipynb"]
 lessons = [path for path in notebooks if path.parent == NOTEBOOKS]
-pages = [ROOT / "README.md", *ROOT.glob("data/**/*.md"), *commands.course_files(NOTEBOOKS)]
+new_lessons = [path for path in lessons if in_the_pattern(read(path))]
+pages = [*ROOT.glob("*.md"), *ROOT.glob("data/**/*.md"), *commands.course_files(NOTEBOOKS)]
 pages = [path for path in pages if path.suffix in (".ipynb", ".md")]
 
 
 def each(paths):
     """One test per file; where there is none yet, pytest says so instead of passing."""
     return pytest.mark.parametrize("path", paths, ids=lambda path: path.relative_to(ROOT).as_posix())
-
-
-def read(path):
-    return nbformat.read(path, as_version=4)
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def tags(cell):
-    return cell.metadata.get("tags", [])
-
-
-def first_line(cell):
-    return cell.source.strip().split("\n")[0]
 
 
 # ---- run, and saved clean ----
@@ -170,18 +169,79 @@ def test_every_cell_is_on_one_of_the_two_paths(path):
         assert len({"class", "home"} & set(tags(cell))) == 1, first_line(cell)
 
 
-def words(text):
-    """How many words somebody has to read: without code, formulas' markup, addresses."""
-    text = re.sub(r"\]\([^)]*\)", "]", re.sub(r"<[^>]+>", " ", without_code(text)))
-    return len(re.findall(r"\w[\w'’.,-]*", re.sub(r"\$[^$]*\$", " formula ", text)))
+def teaches(cell):
+    """Is this a code cell that the reader has before him? Guards and folded answers are not."""
+    return cell.cell_type == "code" and "guard" not in tags(cell) and not hidden(cell, "source")
+
+
+@each(new_lessons)
+def test_the_class_path_fits_a_lesson(path):
+    """Guards and folded answers are not counted."""
+    cells = [cell for cell in tagged(read(path), "class") if "guard" not in tags(cell)]
+    assert 0 < len(cells) <= CLASS_CELLS, f"{len(cells)} cells"
+    beside = {"check", "explorer"}
+    code = [c for c in cells if teaches(c) and ("exercise" in tags(c) or not beside & set(tags(c)))]
+    assert 0 < len(code) <= CLASS_CODE, f"{len(code)} open code cells"
+    count = sum(len(prose(cell.source).split()) for cell in cells if cell.cell_type == "markdown")
+    assert count <= CLASS_WORDS, f"{count} words"
+
+
+@each(new_lessons)
+def test_a_cell_that_teaches_is_read_at_a_glance(path):
+    for cell in filter(teaches, read(path).cells):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        most = EXERCISE_LINES if {"exercise", "check"} & set(tags(cell)) else CODE_LINES
+        assert len(lines) <= most, f"{len(lines)} lines: {first_line(cell)}"
+
+
+NOT_TO_BE_SEEN = {
+    "an assertion (put it into a guard)": r"^\s*assert\b",
+    "styling of a table or figure (house style does it)": r"\.style\b|set_table_styles|set_uuid|rcParams|\bHTML\(",
+    "a trick": r"\*_\b|\.format\(\*|\bnonlocal\b|:\+\.\d",
+}
+
+
+@each(new_lessons)
+@pytest.mark.parametrize("what", NOT_TO_BE_SEEN)
+def test_a_student_sees_no(path, what):
+    for cell in filter(teaches, read(path).cells):
+        found = re.search(NOT_TO_BE_SEEN[what], cell.source, re.M)
+        assert not found, f"{what}: {found[0]} in: {first_line(cell)}"
+
+
+@each(new_lessons)
+def test_guards_assert_and_are_hidden_whole(path):
+    for cell in tagged(read(path), "guard"):
+        assert cell.cell_type == "code" and re.search(r"^\s*assert\b", cell.source, re.M), first_line(cell)
+        assert hidden(cell, "source") and hidden(cell, "outputs") and "hide-cell" in tags(cell), first_line(
+            cell
+        )
+        assert not cell.outputs, f"a guard that shows something: {first_line(cell)}"
+
+
+@each(new_lessons)
+def test_an_answer_to_a_vote_is_collapsed_and_its_source_open(path):
+    for cell in tagged(read(path), "reveal"):
+        assert cell.cell_type == "code" and cell.outputs, "nothing is revealed"
+        assert hidden(cell, "outputs") and not hidden(cell, "source"), first_line(cell)
+
+
+@each(new_lessons)
+def test_only_answers_and_guards_are_folded(path):
+    for cell in read(path).cells:
+        folded = hidden(cell, "source") or hidden(cell, "outputs")
+        assert not folded or {"guard", "answer", "reveal"} & set(tags(cell)), first_line(cell)
 
 
 @each(lessons)
-def test_the_class_path_fits_a_lesson(path):
-    cells = [cell for cell in read(path).cells if "class" in tags(cell)]
-    assert 0 < len(cells) <= CLASS_CELLS
-    count = sum(words(cell.source) for cell in cells if cell.cell_type == "markdown")
-    assert count <= CLASS_WORDS, f"{count} words"
+def test_an_explorer_has_one_cell_and_its_picture_is_stored(path):
+    """Opened without a kernel, the cell shows the picture of the first setting."""
+    if not in_the_pattern(read(path)):
+        pytest.skip("the lesson is older than the pattern")
+    for cell in tagged(read(path), "explorer"):
+        stored = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
+        assert "course-static" in stored and "<img" in stored, first_line(cell)
+        assert ".static()" not in cell.source
 
 
 class Images(HTMLParser):

@@ -11,8 +11,10 @@ import ast
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_lib.classroom.tools.commands import ROOT, shown, write_whole
@@ -22,8 +24,8 @@ NOTEBOOKS, COURSE = ROOT / "notebooks", ROOT / "build" / "assignments"
 
 INTRODUCTION = """# {title}: assignment
 
-Fill in the cells below the tasks, and keep the cells that begin with `checks.check`: they say at once whether an answer
-is right, and they are what is graded. Stuck? Run `checks.hint("{key}")` in a new cell."""
+Fill in the cells below the tasks, and keep the cells that begin with `checks.require`: they say at once whether an
+answer is right, and they are what is graded. Stuck? Run `checks.hint("{key}")` in a new cell."""
 
 CONFIG = """# Written by `make assignment`, once: change what you like. See nbgrader's documentation.
 c = get_config()  # noqa: F821
@@ -34,26 +36,44 @@ c.ExportApp.exporter_class = "nbgrader.plugins.CsvExportPlugin"
 """
 
 
+class Exercise(NamedTuple):
+    """An exercise as a notebook holds it: blanks and check in one cell, or in two that follow each other."""
+
+    key: str
+    stub: str  # what the student fills in, without the check
+    check: str  # the line that calls it
+    cell: NotebookNode  # where the stub stands
+    check_cell: NotebookNode
+
+
 def assignment(lesson, solution):
-    """The source version: set-up, then task, stub with its worked answer, and check of every exercise."""
+    """The source version: set-up, then task, stub with its worked answer, and check of every exercise.
+
+    Assigned is what has a worked answer in the solutions: what a lesson lets one write on the way, with our version
+    folded below it, stands on the lesson's own names.
+    """
     title = lesson.cells[0].source.split("\n")[0].lstrip("# ")
-    first = key_of(exercises(lesson)[0][1])
-    cells = [new_markdown_cell(INTRODUCTION.format(title=title, key=first))]
+    worked = {exercise.key: exercise.stub for exercise in exercises(solution)}
+    assigned = [exercise for exercise in exercises(lesson) if exercise.key in worked]
+    cells = [new_markdown_cell(INTRODUCTION.format(title=title, key=assigned[0].key))]
     cells += [new_code_cell(cell.source) for cell in set_up(solution)]
-    worked = {key_of(check): answer.source for answer, check in exercises(solution)}
-    for stub, check in exercises(lesson):
-        key = key_of(check)
+    for exercise in assigned:
+        answer = f"{exercise.stub}\n### BEGIN SOLUTION\n{worked[exercise.key]}\n### END SOLUTION"
+        graded = {"tags": ["check", "raises-exception"]}  # so that Run All goes on to the next task
         cells += [
-            *(new_markdown_cell(outside_code(task.source, without_links)) for task in tasks(lesson, stub)),
-            new_code_cell(
-                f"{stub.source}\n### BEGIN SOLUTION\n{worked[key]}\n### END SOLUTION",
-                metadata={"tags": ["exercise"], "nbgrader": role(f"answer-{key}", solution=True)},
+            *(
+                new_markdown_cell(outside_code(task.source, without_links))
+                for task in tasks(lesson, exercise.cell)
             ),
             new_code_cell(
-                check.source,
+                answer,
+                metadata={"tags": ["exercise"], "nbgrader": role(f"answer-{exercise.key}", solution=True)},
+            ),
+            new_code_cell(
+                exercise.check.replace("checks.check(", "checks.require("),
                 metadata={
-                    "tags": ["check", "raises-exception"],  # so that Run All goes on to the next task
-                    "nbgrader": role(f"check-{key}", grade=True, locked=True, points=1),
+                    **graded,
+                    "nbgrader": role(f"check-{exercise.key}", grade=True, locked=True, points=1),
                 },
             ),
         ]
@@ -68,14 +88,33 @@ def role(name: str, **what) -> dict:
     return {**plain, "grade_id": re.sub(r"\W", "-", name), **what}
 
 
-def exercises(notebook) -> list[tuple]:
-    """(exercise cell, check cell) in order."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [(stub, check) for stub, check in zip(code, code[1:]) if "check" in check.metadata.get("tags", [])]
+CHECK = re.compile(r'^checks\.check\("(\d\d\.\w+)"(?:, [a-z_]\w*)+\)$', re.M)
 
 
-def key_of(check) -> str:
-    return re.search(r'"(\d\d\.\w+)"', check.source)[1]
+def exercises(notebook) -> list[Exercise]:
+    """The exercises of a lesson or of its solutions, in order.
+
+    Raises ValueError for a check cell without its one call, or without the blanks above it.
+    """
+    found, before = [], None
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        tags = cell.metadata.get("tags", [])
+        if "check" in tags:
+            calls = list(CHECK.finditer(cell.source))
+            if len(calls) != 1:
+                raise ValueError(
+                    f"a check cell must hold one line checks.check(key, names), got {cell.source!r}"
+                )
+            key, line = calls[0][1], calls[0][0]
+            stub = cell if "exercise" in tags else before
+            if stub is None or "exercise" not in stub.metadata.get("tags", []):
+                raise ValueError(f"the check of {key} must stand in or right after a cell tagged exercise")
+            source = stub.source.replace(line, "").rstrip()
+            found.append(Exercise(key, source, line, stub, cell))
+        before = cell
+    return found
 
 
 def tasks(notebook, stub) -> list:
@@ -88,7 +127,7 @@ def tasks(notebook, stub) -> list:
 
 def set_up(solution) -> list:
     """The code before the first exercise that imports something: what answers and checks stand on."""
-    before = solution.cells[: solution.cells.index(exercises(solution)[0][0])]
+    before = solution.cells[: solution.cells.index(exercises(solution)[0].cell)]
     return [
         cell
         for cell in before
