@@ -47,12 +47,7 @@ def dots(
     means = {name: values.mean() for name, values in rows.items()}
     form = _form([*np.concatenate(list(rows.values())), target or 0])
     fig, ax = plt.subplots(figsize=(SIZE[0], 1.5 + 0.5 * len(rows)), layout="constrained")
-    if target is not None:
-        ax.axvline(target, color=REFERENCE, linestyle=DOTTED, linewidth=1.8, zorder=1)
-        ax.annotate(
-            target_text, (target, 1), (4, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            color=NEUTRAL, fontsize=11, va="bottom", ha="center",
-        )  # fmt: skip
+    _target(ax, target, target_text)
     for row, (name, values) in enumerate(rows.items()):
         style = look(name)
         heights = row + 0.07 * (np.arange(len(values)) % 3 - 1)
@@ -265,10 +260,7 @@ def bars(
     colors = [ILL if name in marked else HEALTHY for name in numbers]
     drawn = ax.barh(range(len(numbers)), list(numbers.values()), color=colors, height=0.7)
     ax.bar_label(drawn, [form(value) for value in numbers.values()], padding=4, fontsize=11, color=INK)
-    if target is not None:
-        ax.axvline(target, color=INK, linestyle=DOTTED, linewidth=1.8)
-        ax.annotate(target_text, (target, 1), (0, 2), xycoords=("data", "axes fraction"),
-                    textcoords="offset points", color=NEUTRAL, fontsize=11, ha="center")  # fmt: skip
+    _target(ax, target, target_text)
     ax.margins(x=0.12)
     _rows_of(ax, [look(name).label for name in numbers])
     most = max(numbers, key=numbers.get)
@@ -348,6 +340,16 @@ def _form(values, sign: bool = False):
 def _beside(ax: Axes, row: int, text: str) -> None:
     ax.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=11, color=INK,
                 annotation_clip=False)  # fmt: skip
+
+
+def _target(ax: Axes, target: float | None, text: str) -> None:
+    """What right looks like, as a dotted line with its name above the axes."""
+    if target is not None:
+        ax.axvline(target, color=INK, linestyle=DOTTED, linewidth=1.8, zorder=1)
+        ax.annotate(
+            text, (target, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+            color=NEUTRAL, fontsize=11, ha="center",
+        )  # fmt: skip
 
 
 def _rows_of(ax: Axes, labels: Sequence[str]) -> None:
