@@ -10,7 +10,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from course_lib.classroom.style import (
     DOTTED,
@@ -21,7 +20,6 @@ from course_lib.classroom.style import (
     REFERENCE,
     SIZE,
     look,
-    push_apart,
     show,
 )
 from course_lib.metrics import t_interval
@@ -64,7 +62,7 @@ def dots(
         _beside(ax, row, form(means[name]))
     _rows_of(ax, [look(name).label for name in rows])
     best = max(means, key=means.get)
-    title = title or _sentence(f"{look(best).label} has the highest mean: {form(means[best])}")
+    title = title or sentence(f"{look(best).label} has the highest mean: {form(means[best])}")
     ax.set_xlabel(quantity)
     ax.set_title(title, pad=20 if target is not None else None)
     seeds = "one seed" if all(len(v) == 1 for v in rows.values()) else "a dot per seed"
@@ -73,7 +71,7 @@ def dots(
         for name, v in rows.items()
     )
     line = f" {target_text or 'Target'}: {form(target)}." if target is not None else ""
-    show(fig, f"{_stop(title)} {quantity}, {seeds}, mean and range: {said}.{line}")
+    show(fig, f"{stop(title)} {quantity}, {seeds}, mean and range: {said}.{line}")
 
 
 def paired_differences(
@@ -133,7 +131,7 @@ def paired_differences(
     _rows_of(ax, [look(str(name)).label for name in table.index])
     if not title:
         most = table.difference.abs().idxmax()
-        title = _sentence(
+        title = sentence(
             f"{look(str(most)).label}: {form(table.difference[most])} against {look(against).label}"
         )
     ax.set_xlabel(f"{quantity}: difference from {look(against).label}")
@@ -141,7 +139,7 @@ def paired_differences(
     band = f" Less than {matters:g} would not matter." if matters is not None else ""
     show(
         fig,
-        f"{_stop(title)} Differences from {look(against).label} in {quantity}, paired by seed, with 95 % intervals: "
+        f"{stop(title)} Differences from {look(against).label} in {quantity}, paired by seed, with 95 % intervals: "
         f"{'; '.join(said)}.{band}",
     )
 
@@ -163,89 +161,6 @@ def _as_table(differences) -> pd.DataFrame:
     return table
 
 
-def roc_curves(
-    y,
-    scores,
-    *,
-    title: str = "",
-    thresholds: Mapping[str, float] | None = None,
-    points: Mapping[str, tuple[float, float]] | None = None,
-) -> None:
-    """ROC curves, and operating points with their names: recall upwards, false alarm rate to the right.
-
-    y           (N,) 0 or 1
-    scores      (N,), larger for the ill; or name -> (N,) for several curves
-    thresholds  name of a point -> threshold on the scores (of the only, or first, curve)
-    points      name of a point -> (false alarm rate, recall), of any other model
-    """
-    if not isinstance(scores, Mapping):
-        scores = {"": scores}
-    curves = {str(name): np.asarray(score) for name, score in scores.items()}
-    y = np.asarray(y)
-    for name, score in curves.items():
-        if score.shape != y.shape:
-            raise ValueError(
-                f"scores must hold one number per label, {y.shape}; got {score.shape} for {name!r}"
-            )
-    first = next(iter(curves.values()))
-    marks = {
-        name: (float((first >= cut)[y == 0].mean()), float((first >= cut)[y == 1].mean()))
-        for name, cut in (thresholds or {}).items()
-    } | {name: (float(a), float(r)) for name, (a, r) in (points or {}).items()}
-    fig, ax = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
-    ax.plot([0, 1], [0, 1], color=REFERENCE, linestyle=DOTTED, linewidth=1.4)
-    areas = {name: roc_auc_score(y, score) for name, score in curves.items()}
-    for name, score in curves.items():
-        wrong, found, _ = roc_curve(y, score)
-        style = look(name) if name else None
-        ax.plot(wrong, found, color=style.color if style else INK, linestyle=style.linestyle if style else "-",
-                label=f"{style.label}: AUC {areas[name]:.3f}" if style else None)  # fmt: skip
-    if len(curves) > 1:
-        ax.legend(loc="lower right", handlelength=2.6)
-    else:
-        ax.text(
-            0.98,
-            0.03,
-            f"AUC {areas[next(iter(curves))]:.3f}",
-            ha="right",
-            fontsize=12,
-            transform=ax.transAxes,
-        )
-    names = sorted(marks, key=lambda name: marks[name][1])
-    low = 0.14 + 0.07 * (len(curves) if len(curves) > 1 else 0)
-    places = push_apart([marks[name][1] - 0.1 for name in names], 0.085, low, 0.9)
-    for name, place in zip(names, places, strict=True):
-        (alarms, recall), style = marks[name], look(name)
-        ax.plot(
-            alarms,
-            recall,
-            style.marker,
-            color=style.color,
-            markersize=12,
-            markeredgecolor="white",
-            markeredgewidth=0.7,
-            zorder=5,
-        )
-        ax.annotate(
-            f"{name}: {recall:.0%} found, {alarms:.0%} false alarms", (alarms, recall),
-            (min(max(0.3, alarms + 0.08), 0.42), place), va="center", fontsize=11, zorder=6,
-            arrowprops={"arrowstyle": "-", "color": REFERENCE, "linewidth": 0.8, "relpos": (0, 0.5)},
-        )  # fmt: skip
-    best = max(areas, key=areas.get)
-    if not title and len(curves) > 1:
-        title = _sentence(f"{look(best).label} has the largest area under the curve")
-    title = title or f"The area under the curve is {areas[best]:.2f}"
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel="false alarm rate", ylabel="recall", title=title)
-    said = [
-        f"{look(name).label if name else 'one curve'} with AUC {area:.3f}" for name, area in areas.items()
-    ]
-    said += [
-        f"{name} at recall {recall:.2f} and false alarm rate {alarms:.2f}"
-        for name, (alarms, recall) in marks.items()
-    ]
-    show(fig, f"{_stop(title)} ROC curves: {'; '.join(said)}.")
-
-
 def bars(
     values: Mapping[str, float], *, quantity: str, title: str = "", marked: str | Iterable[str] = (),
     target: float | None = None, target_text: str = "",
@@ -264,12 +179,12 @@ def bars(
     ax.margins(x=0.12)
     _rows_of(ax, [look(name).label for name in numbers])
     most = max(numbers, key=numbers.get)
-    title = title or _sentence(f"{look(most).label} has the most: {form(numbers[most])}")
+    title = title or sentence(f"{look(most).label} has the most: {form(numbers[most])}")
     ax.set_xlabel(quantity)
     ax.set_title(title, pad=20 if target is not None else None)
     line = f" {target_text or 'Target'}: {form(target)}." if target is not None else ""
     said = "; ".join(f"{look(name).label} {form(value)}" for name, value in numbers.items())
-    show(fig, f"{_stop(title)} {quantity}: {said}.{line}")
+    show(fig, f"{stop(title)} {quantity}: {said}.{line}")
 
 
 def columns(
@@ -305,13 +220,13 @@ def columns(
     if target is not None:
         ax.axhline(target, color=INK, linestyle=DOTTED, linewidth=1.8)
         ax.annotate(target_text, (1.01, target), xycoords=("axes fraction", "data"), fontsize=11, va="center")
-    title = title or _sentence(f"{quantity}: {form(values.mean())} on average")
+    title = title or sentence(f"{quantity}: {form(values.mean())} on average")
     ax.set(title=title, xlabel=across, ylabel=quantity, xlim=(-0.7, len(values) - 0.3))
     line = f" {target_text or 'Target'}: {form(target)}." if target is not None else ""
     each = f" One by one: {', '.join(form(value) for value in values)}." if len(values) <= 12 else ""
     show(
         fig,
-        f"{_stop(title)} {len(values)} columns of {quantity}, mean {form(values.mean())}, from {form(values.min())} to "
+        f"{stop(title)} {len(values)} columns of {quantity}, mean {form(values.mean())}, from {form(values.min())} to "
         f"{form(values.max())}.{each}{line}",
     )
 
@@ -360,10 +275,10 @@ def _rows_of(ax: Axes, labels: Sequence[str]) -> None:
     ax.locator_params(axis="x", nbins=6)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _stop(title: str) -> str:
+def stop(title: str) -> str:
     title = " ".join(title.split())
     return title if title.endswith((".", "!", "?")) else f"{title}."

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from course_lib.classroom import figures
-from course_lib.classroom.figures import bars, columns, dots, roc_curves  # noqa: F401 (handed on)
+from course_lib.classroom.figures import bars, columns, dots, sentence, stop  # noqa: F401 (handed on)
 from course_lib.classroom.style import (  # noqa: F401 (handed on)
     BLACK,
     BLUE,
@@ -184,15 +183,15 @@ CLASS_MARKERS = "o^sDvPXpd*"
 
 
 def class_points(ax: Axes, x, y, names: Sequence[str]) -> None:
-    """Points in the plane, a grey and a marker per class; the rarest, last, is black and drawn on top.
+    """Points in the plane, a colour and a marker per class; the rarest, last, is drawn on top.
 
     x (N, 2), y (N,) labels 0..K-1. The names go above the axes.
     """
     x, y = np.asarray(x), np.asarray(y)
     K = len(names)
-    for k, (name, grey) in enumerate(zip(names, class_greys(K), strict=True)):
+    for k, (name, color) in enumerate(zip(names, class_colors(K), strict=True)):
         ax.scatter(
-            *x[y == k].T, s=14 if k < K - 1 else 26, c=grey, marker=CLASS_MARKERS[k % 10], label=name,
+            *x[y == k].T, s=14 if k < K - 1 else 26, c=color, marker=CLASS_MARKERS[k % 10], label=name,
             linewidths=0.5, edgecolors="white", zorder=3 + k,
         )  # fmt: skip
     ax.legend(
@@ -333,61 +332,84 @@ def _mix_lines(paths: dict[str, np.ndarray], names: Sequence[str], title: str) -
 # ---- ranking ----------------------------------------------------------------------------------------------
 
 
-def roc(ax: Axes, y, score, name: str, *, threshold: float | None = None, **changes) -> None:
-    """ROC curve in the look of a method, chance as a grey diagonal, a marker where `threshold` cuts."""
-    if _no_chance_yet(ax):
-        ax.plot([0, 1], [0, 1], color=REFERENCE, linestyle=DOTTED, linewidth=1.4, gid="chance")
-    y, score = np.asarray(y), np.asarray(score, dtype=float)
-    wrong, found, _ = roc_curve(y, score)
-    style = look(name)
-    ax.plot(
-        wrong, found, **{"color": style.color, "linestyle": style.linestyle, "label": style.label, **changes}
-    )
-    if threshold is not None:
-        cut = score >= threshold
-        ax.plot(
-            cut[y == 0].mean(), cut[y == 1].mean(), style.marker, color=style.color, markersize=10, zorder=5
-        )
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel="false alarms / negatives", ylabel="recall")
-
-
-def precision_recall(ax: Axes, y, score, name: str, *, threshold: float | None = None, **changes) -> None:
-    """Precision-recall curve in the look of a method; the prevalence, dotted, is what chance gives."""
-    y, score = np.asarray(y), np.asarray(score, dtype=float)
-    if _no_chance_yet(ax):
-        ax.axhline(y.mean(), color=REFERENCE, linestyle=DOTTED, linewidth=1.4, gid="chance")
-        ax.annotate(
-            f"prevalence {y.mean():.3g}", (0, y.mean()), (0, 3), textcoords="offset points",
-            fontsize=10, color="#595959",
-        )  # fmt: skip
-    precision, recall, _ = precision_recall_curve(y, score)
-    style = look(name)
-    ax.step(
-        recall, precision, where="post",
-        **{"color": style.color, "linestyle": style.linestyle, "label": style.label, **changes},
-    )  # fmt: skip
-    if threshold is not None and (score >= threshold).any():
-        cut = score >= threshold
-        ax.plot(cut[y == 1].mean(), y[cut].mean(), style.marker, color=style.color, markersize=10, zorder=5)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel="recall", ylabel="precision")
-
-
-def _no_chance_yet(ax: Axes) -> bool:
-    return not any(line.get_gid() == "chance" for line in ax.lines)
-
-
-def roc_and_pr(y, scores: Mapping[str, object], *, thresholds: Mapping[str, float] | None = None) -> Figure:
-    """ROC and precision-recall curves of several methods side by side, on the same labels.
+def roc_curves(
+    y,
+    scores,
+    *,
+    title: str = "",
+    thresholds: Mapping[str, float] | None = None,
+    points: Mapping[str, tuple[float, float]] | None = None,
+) -> None:
+    """ROC curves, and operating points with their names: recall upwards, false alarm rate to the right.
 
     y           (N,) 0 or 1
-    scores      recipe name -> (N,) score, larger for positives
-    thresholds  recipe name -> cut on its score; marks the operating point
+    scores      (N,), larger for the ill; or name -> (N,) for several curves
+    thresholds  name of a point -> threshold on the scores (of the only, or first, curve)
+    points      name of a point -> (false alarm rate, recall), of any other model
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6), layout="constrained")
-    for name, score in scores.items():
-        cut = (thresholds or {}).get(name)
-        roc(left, y, score, name, threshold=cut)
-        precision_recall(right, y, score, name, threshold=cut)
-    handles = [Line2D([], [], **look(name).style) for name in scores]
-    fig.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4), handlelength=2.6)
-    return fig
+    if not isinstance(scores, Mapping):
+        scores = {"": scores}
+    curves = {str(name): np.asarray(score) for name, score in scores.items()}
+    y = np.asarray(y)
+    for name, score in curves.items():
+        if score.shape != y.shape:
+            raise ValueError(
+                f"scores must hold one number per label, {y.shape}; got {score.shape} for {name!r}"
+            )
+    first = next(iter(curves.values()))
+    marks = {
+        name: (float((first >= cut)[y == 0].mean()), float((first >= cut)[y == 1].mean()))
+        for name, cut in (thresholds or {}).items()
+    } | {name: (float(a), float(r)) for name, (a, r) in (points or {}).items()}
+    fig, ax = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
+    ax.plot([0, 1], [0, 1], color=REFERENCE, linestyle=DOTTED, linewidth=1.4)
+    areas = {name: roc_auc_score(y, score) for name, score in curves.items()}
+    for name, score in curves.items():
+        wrong, found, _ = roc_curve(y, score)
+        style = look(name) if name else None
+        ax.plot(wrong, found, color=style.color if style else INK, linestyle=style.linestyle if style else "-",
+                label=f"{style.label}: AUC {areas[name]:.3f}" if style else None)  # fmt: skip
+    if len(curves) > 1:
+        ax.legend(loc="lower right", handlelength=2.6)
+    else:
+        ax.text(
+            0.98,
+            0.03,
+            f"AUC {areas[next(iter(curves))]:.3f}",
+            ha="right",
+            fontsize=12,
+            transform=ax.transAxes,
+        )
+    names = sorted(marks, key=lambda name: marks[name][1])
+    low = 0.14 + 0.07 * (len(curves) if len(curves) > 1 else 0)
+    places = push_apart([marks[name][1] - 0.1 for name in names], 0.085, low, 0.9)
+    for name, place in zip(names, places, strict=True):
+        (alarms, recall), style = marks[name], look(name)
+        ax.plot(
+            alarms,
+            recall,
+            style.marker,
+            color=style.color,
+            markersize=12,
+            markeredgecolor="white",
+            markeredgewidth=0.7,
+            zorder=5,
+        )
+        ax.annotate(
+            f"{name}: {recall:.0%} found, {alarms:.0%} false alarms", (alarms, recall),
+            (min(max(0.3, alarms + 0.08), 0.42), place), va="center", fontsize=11, zorder=6,
+            arrowprops={"arrowstyle": "-", "color": REFERENCE, "linewidth": 0.8, "relpos": (0, 0.5)},
+        )  # fmt: skip
+    best = max(areas, key=areas.get)
+    if not title and len(curves) > 1:
+        title = sentence(f"{look(best).label} has the largest area under the curve")
+    title = title or f"The area under the curve is {areas[best]:.2f}"
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel="false alarm rate", ylabel="recall", title=title)
+    said = [
+        f"{look(name).label if name else 'one curve'} with AUC {area:.3f}" for name, area in areas.items()
+    ]
+    said += [
+        f"{name} at recall {recall:.2f} and false alarm rate {alarms:.2f}"
+        for name, (alarms, recall) in marks.items()
+    ]
+    show(fig, f"{stop(title)} ROC curves: {'; '.join(said)}.")

@@ -30,7 +30,7 @@ ILL, HEALTHY = "#A50026", "#8c8c8c"  # the class that is looked for, in every le
 BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
 ORANGE, PURPLE, VERMILLION = "#E69F00", "#CC79A7", "#D55E00"
 DASHED, DASHDOT, DOTTED = (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2))
-LONG, DASHDOTDOT = (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5))
+LONG, DASHDOTDOT, LONGDOT = (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2, 1, 2))
 SIZE = (6.4, 3.6)  # inches
 # White to mid-grey: probabilities under points. White to dark blue: shares of a confusion matrix.
 PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#ffffff", "#b4b4b4"])
@@ -58,6 +58,7 @@ class Look(NamedTuple):
 LOOKS: dict[str, Look] = {
     # nothing done, or done to the data alone
     "plain": Look(BLACK, "o", "-", "plain"),
+    "shuffled": Look(BLACK, "*", DASHDOTDOT, "plain, shuffled"),
     "plain_tuned": Look(BLACK, "d", DASHED, "plain, tuned"),
     "augmentation": Look(BLACK, "x", DASHDOT, "augmentation"),
     "mixup": Look(BLACK, "+", DOTTED, "mixup"),
@@ -67,13 +68,18 @@ LOOKS: dict[str, Look] = {
     "posthoc_adjustment": Look(PURPLE, "*", LONG, "post-hoc adjustment"),
     "threshold": Look(PURPLE, "X", DASHED, "threshold"),
     "prior_correction": Look(PURPLE, "p", DASHDOT, "prior correction"),
+    "em_prior": Look(PURPLE, "D", DASHDOTDOT, "EM prior"),
+    "tau_norm": Look(PURPLE, "v", LONGDOT, "tau-norm"),
     "cost": Look(PURPLE, "h", DOTTED, "cost matrix"),
     # weights by class
     "class_weights": Look(BLUE, "s", "-", "class weights"),
     "prioritised": Look(BLUE, "p", DASHED, "prioritised class"),
     "auxiliary": Look(BLUE, "X", DOTTED, "auxiliary loss"),
     "deferred_weights": Look(BLUE, "d", DASHDOT, "deferred weights"),
+    # part of the way to that
     "effective_number": Look(SKY, "D", "-", "effective number"),
+    "power_mix": Look(SKY, "o", DASHED, "power mix"),
+    "progressive_mix": Look(SKY, ">", DASHDOT, "progressive mix"),
     # weights or draws by example, and margins
     "focal": Look(GREEN, "^", "-", "focal loss"),
     "ldam": Look(GREEN, "<", DASHED, "LDAM"),
@@ -85,10 +91,13 @@ LOOKS: dict[str, Look] = {
     "random_oversample": Look(ORANGE, ">", DASHED, "random oversampling"),
     "random_undersample": Look(ORANGE, "<", DOTTED, "random undersampling"),
     "smote": Look(ORANGE, "p", DASHDOT, "SMOTE"),
+    "crt": Look(ORANGE, "*", LONGDOT, "re-trained head (cRT)"),
     "balanced_ensemble": Look(ORANGE, "X", DASHDOTDOT, "balanced ensemble"),
     # classes by a schedule, or by what the loss says
     "learn2mix": Look(VERMILLION, "*", "-", "learn2mix"),
     "alternating": Look(VERMILLION, "d", DASHED, "alternating classes"),
+    "cdb": Look(VERMILLION, "s", DOTTED, "CDB"),
+    "excess_loss_mix": Look(VERMILLION, "^", LONG, "excess-loss mix"),
     "group_dro": Look(VERMILLION, "X", DASHDOT, "group DRO"),
 }
 

@@ -28,7 +28,8 @@ def shown(monkeypatch):
         fig.draw_without_rendering()
         found.append((fig, style.checked_alt(alt)))
 
-    monkeypatch.setattr(figures, "show", keep)
+    for module in (figures, plots):
+        monkeypatch.setattr(module, "show", keep)
     yield found
     plt.close("all")
 

@@ -406,7 +406,7 @@ def test_predictions_of_another_length_are_refused(axes):
         plots.boundary_2d(axes, lambda x: torch.zeros(3), (-1, 1, -1, 1))
 
 
-def test_every_class_has_its_own_grey_and_marker(axes):
+def test_every_class_has_its_own_colour_and_marker(axes):
     x, y = torch.randn(30, 2), torch.arange(30) % 3
     plots.class_points(axes, x, y, ["a", "b", "c"])
     assert sum(len(dots.get_offsets()) for dots in axes.collections) == 30
@@ -442,24 +442,6 @@ def test_mix_path_refuses_paths_over_other_classes():
 
 
 # ---- ranking ----------------------------------------------------------------------------------------------
-
-
-def test_precision_recall_shows_the_prevalence_once(axes):
-    y = torch.tensor([0, 0, 0, 1])
-    for name in ("plain", "focal"):
-        plots.precision_recall(axes, y, torch.tensor([0.1, 0.2, 0.3, 0.4]), name, threshold=0.15)
-    chance = [line for line in axes.lines if line.get_gid() == "chance"]
-    assert len(chance) == 1 and chance[0].get_ydata()[0] == 0.25
-    assert [text.get_text() for text in axes.texts] == ["prevalence 0.25"]
-
-
-def test_a_threshold_marks_its_point_on_both_curves():
-    y, score = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0.1, 0.2, 0.6, 0.4, 0.9])
-    left, right = plots.roc_and_pr(y, {"plain": score}, thresholds={"plain": 0.3}).axes
-    mark = [
-        line.get_xydata()[0].tolist() for ax in (left, right) for line in ax.lines if line.get_marker() == "o"
-    ]
-    assert mark == [[pytest.approx(1 / 3), 1.0], [1.0, pytest.approx(2 / 3)]]
 
 
 def test_small_differences_are_written_with_digits_that_show_them():
