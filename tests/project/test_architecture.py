@@ -31,7 +31,18 @@ TECHNIQUES = [
 INSIDE = {
     "data": ["task", "small", "synthetic", "downloads"],
     "recipes": ["parameters", "core", "running", "parts", "feedback", "table"],
-    "classroom": ["style", "figures", "plots", "widgets", "live", "judges", "checks", "lessons", "tools"],
+    "classroom": [
+        "style",
+        "figures",
+        "planes",
+        "plots",
+        "widgets",
+        "live",
+        "judges",
+        "checks",
+        "lessons",
+        "tools",
+    ],
 }
 ROW = {name: row for row, names in enumerate(TECHNIQUES) for name in names}
 PLACE = {name: place for names in TECHNIQUES for place, name in enumerate(names)}
