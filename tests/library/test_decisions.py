@@ -24,6 +24,8 @@ from course_lib.decisions import (
     argmax,
     compose,
     cost_matrix,
+    em_prior,
+    estimate_prior,
     fit_temperature,
     logit_adjustment,
     prior_correction,
@@ -33,9 +35,11 @@ from course_lib.decisions import (
     tune_class_offsets,
     tune_tau,
     tune_threshold,
+    tuned,
 )
 
 NAN, INF = float("nan"), float("inf")
+Z, Y = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.5, 0.2]]), torch.tensor([1, 0, 1])
 
 
 def scores(size=200, num_classes=2, seed=0, decimals=None, dtype=torch.float64):
@@ -62,7 +66,7 @@ def judged(metric, outputs, y, predicted):
 # ---- argmax and thresholds that are given ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 10])
+@pytest.mark.parametrize("num_classes", [2, 10])
 def test_argmax_takes_the_highest_score_and_leaves_the_scores_alone(num_classes):
     outputs, _ = scores(num_classes=num_classes)
     assert torch.equal(argmax().decide(outputs), outputs.argmax(1))
@@ -74,7 +78,7 @@ def test_argmax_takes_the_highest_score_and_leaves_the_scores_alone(num_classes)
 def test_threshold_compares_the_probability_of_class_one(seed, probability):
     outputs, _ = scores(seed=seed, dtype=torch.float32)
     p = torch.softmax(outputs.double(), 1)[:, 1]
-    clear = (p - probability).abs() > 1e-12
+    clear = (p - probability).abs() > 1e-6  # the rounding of float32 scores
     decided = threshold(probability).decide(outputs)
     assert decided.dtype == torch.int64
     assert torch.equal(decided[clear], (p >= probability).long()[clear])
@@ -84,6 +88,21 @@ def test_threshold_compares_the_probability_of_class_one(seed, probability):
 def test_threshold_one_half_is_argmax():
     outputs, _ = scores()
     assert torch.equal(threshold(0.5).decide(outputs), argmax().decide(outputs))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize("common", ["logarithms", "one score"])
+def test_a_probability_of_exactly_the_threshold_reaches_it(dtype, common):
+    """.01, .02, ... .99: the log-odds of a round probability are rounded, on either side."""
+    p = torch.arange(1, 100, dtype=torch.float64) / 100
+    outputs = torch.stack([(1 - p).log(), p.log()], 1)
+    if common == "one score":
+        outputs = torch.stack([torch.zeros(99, dtype=torch.float64), p.logit()], 1)
+    outputs = outputs.to(dtype)
+    apart = 0.005 if dtype == torch.float16 else 0.0001
+    for row, cut in enumerate(p.tolist()):
+        assert threshold(cut).decide(outputs[row : row + 1]).item() == 1, cut
+        assert threshold(cut + apart).decide(outputs[row : row + 1]).item() == 0, cut
 
 
 def test_thresholds_at_the_ends_always_and_never_flag():
@@ -113,6 +132,12 @@ def brute_force(outputs, y, metric):
     return max(metric(**counts_of(y, p)) for p in predicted)
 
 
+MAY_LOOK = pytest.mark.filterwarnings(
+    "ignore:outputs look like probabilities"
+)  # two rows of round numbers may
+
+
+@MAY_LOOK
 @pytest.mark.parametrize("decimals", [None, 1, 0])
 @pytest.mark.parametrize("name", CUT_METRICS)
 @settings(max_examples=30)
@@ -174,9 +199,42 @@ def test_tuned_threshold_may_say_always_or_never():
     assert never.choose.log_odds == 0.0 or never.decide(outputs)[0] == 0
 
 
+@pytest.mark.parametrize("score", [-1.5, 0.0, 1.5])
+@pytest.mark.parametrize("metric", ["balanced_accuracy", metrics.mean_cost([[0, 1], [1, 0]])])
+def test_tuning_on_constant_scores_decides_as_argmax(score, metric):
+    """Always and never are equally good: nothing was learned, so nothing is changed."""
+    outputs, y = torch.tensor([[0.0, score]]).expand(6, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+    assert torch.equal(tune_threshold(outputs, y, metric).decide(outputs), outputs.argmax(1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(5, 150))
+def test_a_threshold_for_any_metric_is_the_best_of_all_cuts(seed, size):
+    """A `Metric` that only judges labels gives what the same metric by counts gives."""
+    outputs, y = scores(size, seed=seed)
+    mine = metrics.Metric("my F1", metrics.macro_f1)
+    cost = metrics.mean_cost([[0, 1], [7, 0]])
+    for metric, counts in ((mine, "macro_f1"), (cost, lambda tp, fp, fn, tn: -(fp + 7 * fn))):
+        assert tune_threshold(outputs, y, metric).choose == tune_threshold(outputs, y, counts).choose
+
+
+def test_many_cuts_are_thinned_for_a_metric_of_ones_own():
+    outputs, y = scores(5_000)
+    calls = []
+
+    def count(split, outputs, predicted):
+        calls.append(1)
+        return metrics.balanced_accuracy(split, outputs, predicted)
+
+    reached = tune_threshold(outputs, y, metrics.Metric("mine", count)).decide(outputs)
+    best = tune_threshold(outputs, y).decide(outputs)
+    assert len(calls) <= 401
+    assert balanced_accuracy_score(y, reached) > balanced_accuracy_score(y, best) - 0.005
+
+
 def test_tuned_threshold_separates_neighbouring_floating_point_numbers():
     """Where no number lies between two scores, the cut is the higher one."""
-    low = 1.0
+    low = 1.5
     high = np.nextafter(low, 2)
     outputs = torch.tensor([[0.0, low], [0.0, high]], dtype=torch.float64)
     assert tune_threshold(outputs, torch.tensor([0, 1])).decide(outputs).tolist() == [0, 1]
@@ -221,7 +279,7 @@ def test_a_threshold_chosen_on_the_test_part_flatters():
 
 
 @settings(max_examples=30)
-@given(seed=st.integers(0, 10**6), num_classes=st.integers(1, 12))
+@given(seed=st.integers(0, 10**6), num_classes=st.integers(2, 12))
 def test_cost_matrix_takes_the_least_expected_cost(seed, num_classes):
     outputs, _ = scores(20, num_classes, seed)
     cost = torch.randn(num_classes, num_classes, generator=torch.Generator().manual_seed(seed)).double()
@@ -392,7 +450,7 @@ def test_corrections_do_not_stack():
     assert recalls[1][0] < recalls[0][0] - 0.2
 
 
-@given(seed=st.integers(0, 10**6), num_classes=st.integers(1, 20))
+@given(seed=st.integers(0, 10**6), num_classes=st.integers(2, 20))
 def test_prior_correction_there_and_back_changes_nothing(seed, num_classes):
     outputs, _ = scores(30, num_classes, seed)
     a, b = (
@@ -415,6 +473,91 @@ def test_a_class_that_deployment_does_not_hold_is_never_chosen():
 def test_a_class_that_training_did_not_hold_cannot_be_corrected():
     with pytest.raises(ValueError, match=r"train_prior must be positive wherever target_prior is.*\[0, 2\]"):
         prior_correction([0.0, 1.0, 0.0], [0.4, 0.4, 0.2])
+
+
+# ---- a prior that nobody knows: EM ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "target"),
+    [
+        ((0.5, 0.5), (0.95, 0.05)),
+        ((0.9, 0.1), (0.4, 0.6)),
+        ((0.7, 0.2, 0.1), (0.1, 0.3, 0.6)),
+        ((0.4, 0.3, 0.2, 0.1), (0.1, 0.2, 0.3, 0.4)),
+    ],
+)
+def test_em_recovers_a_shifted_prior_from_exact_posteriors(train, target):
+    """Scores that are right for `train`, examples drawn at `target`: the shares come back, no label used."""
+    task = gaussian_classes(target, num_train=500, num_held=40_000)
+    outputs = at_prior(task.posterior, train)(task.test.x).log()
+    found = estimate_prior(outputs, train)
+    assert found.sum() == pytest.approx(1) and found.dtype == torch.float64
+    assert (found - torch.tensor(target)).abs().max() < 0.015
+    # and the corrected probabilities are those of the prior that was never told
+    corrected = em_prior(train).adjust(outputs).softmax(1)
+    assert (corrected - at_prior(task.posterior, target)(task.test.x)).abs().mean() < 0.01
+
+
+def test_em_leaves_a_prior_that_did_not_shift():
+    task = gaussian_classes((0.8, 0.2), num_train=500, num_held=40_000)
+    found = estimate_prior(task.posterior(task.test.x).log(), (0.8, 0.2))
+    assert (found - torch.tensor([0.8, 0.2])).abs().max() < 0.015
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), num_classes=st.integers(2, 6))
+def test_em_never_lowers_the_likelihood_and_ends_where_a_step_changes_nothing(seed, num_classes):
+    outputs, y = scores(300, num_classes, seed)
+    train = torch.bincount(y, minlength=num_classes).double() / len(y)
+    ratio = outputs.softmax(1) / train
+
+    def likelihood(prior):
+        return (ratio @ prior).log().mean().item()
+
+    path = [estimate_prior(outputs, train, max_steps=steps) for steps in (1, 2, 3, 5, 10, 50)]
+    values = [likelihood(prior) for prior in (train, *path)]
+    assert all(after >= before - 1e-12 for before, after in zip(values, values[1:]))
+    end = estimate_prior(outputs, train)
+    joint = ratio * end
+    assert ((joint / joint.sum(1, keepdim=True)).mean(0) - end).abs().max() < 1e-9
+    assert likelihood(end) >= values[-1] - 1e-12
+
+
+def test_em_of_certain_scores_counts_the_classes():
+    y = torch.tensor([0] * 7 + [1] * 2 + [2])
+    outputs = torch.where(F.one_hot(y, 3) > 0, 0.0, -math.inf)
+    assert torch.allclose(estimate_prior(outputs, [0.2, 0.3, 0.5]), torch.tensor([0.7, 0.2, 0.1]).double())
+    assert torch.allclose(
+        estimate_prior(1e4 * F.one_hot(y, 3).float(), [0.2, 0.3, 0.5]), torch.tensor([0.7, 0.2, 0.1]).double()
+    )
+
+
+def test_em_gives_a_class_without_training_share_no_share():
+    outputs, _ = scores(100, 3)
+    found = estimate_prior(outputs, [0.6, 0.4, 0.0])
+    assert found[2] == 0 and found.sum() == pytest.approx(1)
+    assert (em_prior([0.6, 0.4, 0.0]).decide(outputs) < 2).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: estimate_prior(Z[:0], [0.5, 0.5]), "at least one example"),
+        (lambda: estimate_prior(Z * NAN, [0.5, 0.5]), "no NaN"),
+        (lambda: estimate_prior(Z, [0.5, 0.3, 0.2]), "train_prior must"),
+        (lambda: estimate_prior(Z, [0.5, 0.5], max_steps=0), "max_steps must be >= 1"),
+        (lambda: estimate_prior(Z, [0.5, 0.5], tolerance=-1), "tolerance must be"),
+        (
+            lambda: estimate_prior(torch.tensor([[-INF, 0.0], [0.0, 0.0]]), [1.0, 0.0]),
+            "at least one class that",
+        ),
+        (lambda: em_prior([0.5, 0.6]), "train_prior must sum to 1"),
+    ],
+)
+def test_em_refuses_what_does_not_fit(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 # ---- logit adjustment --------------------------------------------------------------------------------------
@@ -455,11 +598,63 @@ def test_tuned_tau_takes_the_smallest_of_equals_and_any_function():
     assert (last.adjust.offset == 0).all() or last.adjust.offset[2] > 0
 
 
+def test_tuned_tau_may_undo_weights_that_went_too_far():
+    """Scores of a network whose weights favoured the rare classes too much: accuracy wants tau below 0."""
+    outputs, y = scores(2_000, 4)
+    prior = torch.bincount(y).double() / len(y)
+    pushed = outputs - 1.0 * prior.log()
+    found = tune_tau(pushed, y, prior, "accuracy")
+    assert found.adjust.offset[3] < 0 and "tau -" in found.says
+    assert judged("accuracy", pushed, y, found.decide(pushed)) > judged(
+        "accuracy", pushed, y, pushed.argmax(1)
+    )
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "worst_recall", "macro_f1"])
+def test_tuned_never_moves_the_probabilities_and_never_loses_on_validation(num_classes, metric):
+    outputs, y = scores(400, num_classes)
+    decision = tuned(outputs, y, metric, torch.bincount(y).double() / len(y))
+    assert decision.adjust(outputs) is outputs
+    assert decision.says.startswith("threshold " if num_classes == 2 else "tau ")
+    before, after = (judged(metric, outputs, y, d.decide(outputs)) for d in (argmax(), decision))
+    assert after >= before
+
+
+def test_tuned_is_tuned_for_the_metric_it_is_given():
+    """Not for balanced accuracy whatever is reported: each metric is best served by its own threshold and tau."""
+    for num_classes in (2, 5):
+        outputs, y = scores(3_000, num_classes)
+        prior = torch.bincount(y).double() / len(y)
+        for metric in LABEL_METRICS:
+            reached = {
+                name: judged(metric, outputs, y, tuned(outputs, y, name, prior).decide(outputs))
+                for name in LABEL_METRICS
+            }
+            assert reached[metric] == max(reached.values())
+        assert len({tuned(outputs, y, name, prior).says for name in LABEL_METRICS}) > 2
+
+
+def test_a_metric_may_look_at_its_split():
+    outputs, y = scores(200)
+    part = metrics.Part(y, y, names=("healthy", "ill"))
+    seen = []
+
+    def look(split, outputs, predicted):
+        seen.append(split.names)
+        return metrics.accuracy(split, outputs, predicted)
+
+    mine = metrics.Metric("mine", look)
+    assert tuned(outputs, y, mine, split=part).choose == tune_threshold(outputs, y, "accuracy").choose
+    assert tune_tau(*scores(200, 3), [0.5, 0.3, 0.2], mine, split=part).says.startswith("tau")
+    assert set(seen) == {("healthy", "ill")}
+
+
 # ---- offsets per class -------------------------------------------------------------------------------------
 
 
 @settings(max_examples=20)
-@given(seed=st.integers(0, 10**6), num_classes=st.integers(1, 6), decimals=st.sampled_from([None, 0]))
+@given(seed=st.integers(0, 10**6), num_classes=st.integers(2, 6), decimals=st.sampled_from([None, 0]))
 def test_class_offsets_never_lose_on_validation(seed, num_classes, decimals):
     outputs, y = scores(40, num_classes, seed, decimals)
     for metric in ("balanced_accuracy", "worst_recall"):
@@ -665,7 +860,6 @@ def test_every_factory_says_in_one_line_what_it_is():
 
 # ---- bad input ---------------------------------------------------------------------------------------------
 
-Z, Y = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.5, 0.2]]), torch.tensor([1, 0, 1])
 TUNERS = [tune_threshold, tune_class_offsets, fit_temperature, lambda z, y: tune_tau(z, y, [0.5, 0.5])]
 
 
@@ -673,13 +867,15 @@ TUNERS = [tune_threshold, tune_class_offsets, fit_temperature, lambda z, y: tune
 @pytest.mark.parametrize(
     ("outputs", "y", "error", "message"),
     [
-        (Z[:, 0], Y, ValueError, r"outputs must have shape \(N, .\), got \(3,\)"),
-        (Z.long(), Y, TypeError, "outputs must be floating-point scores, got dtype torch.int64"),
+        (Z[:, 0], Y, ValueError, r"outputs must hold a score per class, .* got \(3,\)"),
+        (Z.long(), Y, TypeError, "outputs must be raw scores, floating point, got dtype torch.int64"),
         (Z[:0], Y[:0], ValueError, "at least one validation example"),
         (Z * NAN, Y, ValueError, "outputs must be finite"),
         (Z * INF, Y, ValueError, "outputs must be finite"),
-        (Z, Y[:2], ValueError, "y must hold one label per row of outputs, 3, got 2"),
-        (Z, Y + 1, ValueError, "y must be labels 0..1, got 2"),
+        (Z, Y[:2], ValueError, "y must hold one label per example, 3, got 2"),
+        (Z, Y + 1, ValueError, r"y must be (labels )?0\.\.1, got 2"),
+        (Z, Y - 101, ValueError, "y must be 0..K-1, got the negative label -101"),
+        (Z[:, :1], Y, ValueError, r"outputs must hold a score per class, .* got \(3, 1\)"),
         (Z, Y - 1, ValueError, "y must be 0..K-1, got the negative label -1"),
         (Z, Y + 0.5, TypeError, "y must be whole numbers"),
         (Z, Y[:, None], ValueError, "y must be one label per example"),
@@ -697,14 +893,17 @@ def test_validation_scores_that_do_not_fit_are_refused(tune, outputs, y, error, 
             lambda: tune_threshold(Z, Y, "recall"),
             r"metric must be one of \['accuracy', .* or a function, got 'recall'",
         ),
-        (lambda: tune_threshold(torch.zeros(3, 3), Y), r"outputs must have shape \(N, 2\), got \(3, 3\)"),
+        (
+            lambda: tune_threshold(torch.zeros(3, 3), Y),
+            r"outputs must hold a score per class, shape \(N, 2\)",
+        ),
         (
             lambda: tune_threshold(Z, torch.ones(3).long()),
-            "y must hold both classes, got 0 of class 0 and 3 of",
+            r"y must hold every class .* no validation example of class \[0\]",
         ),
         (
             lambda: tune_threshold(Z, torch.zeros(3).long()),
-            "y must hold both classes, got 3 of class 0 and 0 of",
+            r"y must hold every class .* no validation example of class \[1\]",
         ),
         (lambda: tune_threshold(Z, Y, lambda tp, fp, fn, tn: 1.0), "metric must give one number per cut, 4"),
         (
@@ -717,7 +916,13 @@ def test_validation_scores_that_do_not_fit_are_refused(tune, outputs, y, error, 
             "metric must judge labels, larger being better, got brier",
         ),
         (lambda: tune_tau(Z, Y, [0.5, 0.5], taus=[]), "taus must hold at least one value"),
-        (lambda: tune_tau(Z, Y, [0.5, 0.5], taus=[-1.0]), "tau must be a finite number >= 0, got -1"),
+        (lambda: tune_tau(Z, Y, [0.5, 0.5], taus=[NAN]), "tau must be finite"),
+        (lambda: tune_class_offsets(torch.randn(3, 3), Y), r"y must hold every class .* of class \[2\]"),
+        (
+            lambda: tune_tau(torch.randn(3, 3), Y, [0.4, 0.3, 0.3]),
+            r"y must hold every class .* of class \[2\]",
+        ),
+        (lambda: tuned(torch.randn(3, 3), Y, "accuracy", [0.4, 0.3, 0.3]), r"every class .* of class \[2\]"),
         (
             lambda: tune_tau(Z, Y, [0.2, 0.3, 0.5]),
             "prior must hold one share for each of the 2 classes, got 3",
@@ -725,15 +930,21 @@ def test_validation_scores_that_do_not_fit_are_refused(tune, outputs, y, error, 
         (lambda: tune_class_offsets(Z, Y, "rarest_recall"), "metric must be one of"),
         (
             lambda: tune_class_offsets(Z, Y, max_passes=0),
-            "max_passes and max_candidates must be >= 1, got 0 and 50",
+            "max_passes must be >= 1, got 0",
         ),
-        (lambda: alert_budget(Z, 1.1), r"share must lie in \[0, 1\], got 1.1"),
-        (lambda: alert_budget(Z, NAN), r"share must lie in \[0, 1\], got nan"),
+        (lambda: alert_budget(Z, 1.1), r"share must (lie|be) in \[0, 1\], got 1.1"),
+        (lambda: alert_budget(Z, NAN), r"share must (lie|be) in \[0, 1\], got nan"),
         (lambda: alert_budget(Z[:0], 0.1), "at least one validation example"),
-        (lambda: alert_budget(torch.zeros(3, 3), 0.1), r"outputs must have shape \(N, 2\)"),
-        (lambda: threshold(-0.1), r"probability must lie in \[0, 1\], got -0.1"),
-        (lambda: threshold(NAN), r"probability must lie in \[0, 1\], got nan"),
-        (lambda: threshold(0.5).decide(torch.zeros(3, 3)), r"outputs must have shape \(N, 2\), got \(3, 3\)"),
+        (
+            lambda: alert_budget(torch.zeros(3, 3), 0.1),
+            r"outputs must hold a score per class, shape \(N, 2\)",
+        ),
+        (lambda: threshold(-0.1), r"probability must (lie|be) in \[0, 1\], got -0.1"),
+        (lambda: threshold(NAN), r"probability must (lie|be) in \[0, 1\], got nan"),
+        (
+            lambda: threshold(0.5).decide(torch.zeros(3, 3)),
+            r"outputs must hold a score per class, shape \(N, 2\)",
+        ),
         (
             lambda: cost_matrix([[0, 1, 2], [1, 0, 2]]),
             r"cost must have shape \(K, K\), row = true class, got \(2, 3\)",
@@ -741,7 +952,7 @@ def test_validation_scores_that_do_not_fit_are_refused(tune, outputs, y, error, 
         (lambda: cost_matrix([[0, NAN], [1, 0]]), "cost must be finite"),
         (
             lambda: cost_matrix([[0, 1], [1, 0]]).decide(torch.zeros(3, 3)),
-            r"outputs must have shape \(N, 2\)",
+            r"outputs must hold a score per class, shape \(N, 2\)",
         ),
         (lambda: threshold_for_costs(1 - torch.eye(3)), r"cost must have shape \(2, 2\), got \(3, 3\)"),
         (lambda: threshold_for_costs([[1, 0], [9, 0]]), "cost must make an error dearer than being right"),
@@ -754,13 +965,13 @@ def test_validation_scores_that_do_not_fit_are_refused(tune, outputs, y, error, 
         (lambda: prior_correction([0.5, 0.6], [0.5, 0.5]), "train_prior must sum to 1, got a sum of 1.1"),
         (
             lambda: prior_correction([0.5, 0.5], [0.9, 0.1]).decide(torch.zeros(3, 3)),
-            r"shape \(N, 2\), got \(3, 3\)",
+            r"outputs must hold a score per class, shape \(N, 2\)",
         ),
-        (lambda: logit_adjustment([0.5, 0.5], -1), "tau must be a finite number >= 0, got -1"),
-        (lambda: logit_adjustment([0.5, 0.5], NAN), "tau must be a finite number >= 0, got nan"),
+        (lambda: logit_adjustment([0.5, 0.5], -1), "tau must be finite and >= 0, got -1"),
+        (lambda: logit_adjustment([0.5, 0.5], NAN), "tau must be finite and >= 0, got nan"),
         (lambda: logit_adjustment([[0.5, 0.5]]), r"prior must have shape \(K,\), got \(1, 2\)"),
-        (lambda: temperature(0.0), "value must be a finite number > 0, got 0"),
-        (lambda: temperature(INF), "value must be a finite number > 0, got inf"),
+        (lambda: temperature(0.0), "value must be finite and > 0, got 0"),
+        (lambda: temperature(INF), "value must be finite and > 0, got inf"),
         (lambda: fit_temperature(Z, Y, (1.0, 0.5)), "bounds must be 0 < lowest < highest, finite"),
         (lambda: fit_temperature(Z, Y, (0.0, 2.0)), "bounds must be 0 < lowest < highest, finite"),
     ],

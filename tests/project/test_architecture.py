@@ -30,6 +30,7 @@ TECHNIQUES = [
 # Inside a package: each from those to its left.
 INSIDE = {
     "data": ["task", "small", "synthetic", "downloads"],
+    "decisions": ["core", "tuning"],
     "recipes": ["parameters", "core", "running", "parts", "feedback", "table"],
     "classroom": [
         "style",
