@@ -290,6 +290,11 @@ def warn_of_probabilities(scores: Tensor, name: str) -> None:
         )
 
 
+def wide(values: Tensor) -> Tensor:
+    """The same numbers in float32 or better: half precision has no digits for sums, squares and small priors."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 def as_table(x, name: str = "x", num_examples: int | None = None) -> Tensor:
     """Features (N, d), finite, in float64 if they are not floating point already, on their device.
 

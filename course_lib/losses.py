@@ -28,6 +28,7 @@ from course_lib.inputs import (
     as_size,
     as_tensor,
     as_weights,
+    wide,
 )
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -41,7 +42,7 @@ Vector = Tensor | Sequence[float]
 
 def _pair(logits: Tensor, targets: Tensor, *, soft: bool = True) -> tuple[Tensor, Tensor]:
     """Scores (M, K) in float32 or better, and labels (M,) int64 or probabilities (M, K) in the dtype of the scores."""
-    logits = _wide(as_scores(logits, "logits"))
+    logits = wide(as_scores(logits, "logits"))
     if len(logits) == 0:
         raise ValueError(f"logits must hold at least one example, got shape {tuple(logits.shape)}")
     targets = _beside(targets, logits, "targets", "logits")
@@ -60,10 +61,6 @@ def _pair(logits: Tensor, targets: Tensor, *, soft: bool = True) -> tuple[Tensor
         if (targets.double().sum(1) - 1).abs().max() > max(1e-3, torch.finfo(targets.dtype).eps):
             raise ValueError("targets must hold rows that sum to 1, got sums that do not")
     return logits, targets.to(logits.dtype)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _beside(values: Tensor, other: Tensor, name: str, its_name: str) -> Tensor:
@@ -208,7 +205,7 @@ def class_log_odds(logits: Tensor, prioritised_class: int) -> Tensor:
     Its sigmoid is the class's softmax probability, so adding a constant to all scores cannot move it.
     Raises ValueError for K < 2 or a class outside 0..K-1.
     """
-    logits = _wide(as_scores(logits, "logits"))
+    logits = wide(as_scores(logits, "logits"))
     prioritised_class = as_size(prioritised_class, "prioritised_class", 0, logits.shape[1] - 1)
     others = torch.cat([logits[:, :prioritised_class], logits[:, prioritised_class + 1 :]], dim=1)
     return logits[:, prioritised_class] - torch.logsumexp(others, dim=1)
@@ -362,7 +359,7 @@ class CosineClassifier(nn.Module):
 
 def _directions(rows: Tensor) -> Tensor:
     """Rows of length 1, and 0 where a row is 0: F.normalize divides these by 1e-12, which float16 takes for 0."""
-    rows = _wide(rows)
+    rows = wide(rows)
     length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return rows / torch.where(length > 0, length, 1)
 
@@ -401,7 +398,7 @@ def group_weighted_mse(
         raise ValueError(
             f"y must have the shape of outputs, {tuple(outputs.shape)} with M >= 1, got {tuple(y.shape)}"
         )
-    outputs = _wide(outputs)
+    outputs = wide(outputs)
     group_weight = as_weights(group_weight, "group_weight").to(outputs.device, outputs.dtype)
     group = _beside(group, outputs, "group", "outputs")
     group = as_labels(group, "group", len(group_weight), num_examples=len(outputs), device=outputs.device)

@@ -24,7 +24,8 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from course_lib.data.task import Split, Task, make_imbalanced, squared_error_each, standardise
+from course_lib.data.task import Split, Task, keep_counts, make_imbalanced, squared_error_each, standardise
+from course_lib.inputs import as_choice, as_seed, as_size
 from course_lib.models import MLP, Autoencoder, LeNet5
 from course_lib.priors import class_prior
 
@@ -211,30 +212,40 @@ def mnist(
     Raises ValueError for arguments out of range.
     """
     names = tuple(str(digit) for digit in range(10))
-    return _images("mnist", names, imbalance_ratio, kind, profile, order, num_train, seed)
+    return _images(
+        "mnist",
+        names,
+        imbalance_ratio,
+        kind=kind,
+        profile=profile,
+        order=order,
+        num_train=num_train,
+        seed=seed,
+    )
 
 
-def fashion_mnist(
-    imbalance_ratio: float | None = None,
-    *,
-    kind: str = "classification",
-    profile: str = "long_tailed",
-    order: Sequence[int] | None = None,
-    num_train: int | None = None,
-    seed: int = 0,
-) -> Task:
+def fashion_mnist(imbalance_ratio: float | None = None, **options) -> Task:
     """Pictures of clothes in the format of `mnist`, harder; the arguments are the same."""
-    return _images("fashion_mnist", _CLOTHES, imbalance_ratio, kind, profile, order, num_train, seed)
+    return _images("fashion_mnist", _CLOTHES, imbalance_ratio, **options)
 
 
-def _images(folder, names, imbalance_ratio, kind, profile, order, num_train, seed) -> Task:
-    if kind not in ("classification", "reconstruction"):
-        raise ValueError(f"kind must be 'classification' or 'reconstruction', got {kind!r}")
+def _images(
+    folder,
+    names,
+    imbalance_ratio,
+    *,
+    kind="classification",
+    profile="long_tailed",
+    order=None,
+    num_train=None,
+    seed=0,
+) -> Task:
+    as_choice(kind, "kind", ("classification", "reconstruction"))
+    seed = as_seed(seed)
     x, y = _image_part(folder, "train")
     rows, validation = train_test_split(np.arange(len(y)), test_size=1 / 6, stratify=y, random_state=seed)
     if num_train is not None and num_train != len(rows):
-        if not 10 <= num_train <= len(rows) - 10:
-            raise ValueError(f"num_train must lie in 10..{len(rows) - 10} or be {len(rows)}, got {num_train}")
+        num_train = as_size(num_train, "num_train", 10, len(rows) - 10)  # scikit-learn leaves no class out
         rows, _ = train_test_split(rows, train_size=num_train, stratify=y[rows], random_state=seed)
     if imbalance_ratio is None and kind == "reconstruction":
         rows = rows[_keep_shares(y[rows], [1.0] * 5 + [0.2] * 5, seed)]
@@ -306,15 +317,14 @@ def california_housing(*, hidden: Sequence[int] = (64,), seed: int = 0) -> Task:
 
 def _half_split_regression(name, x, y, group, keep: dict[str, float], hidden, seed) -> Task:
     """Half for training, thinned to the shares `keep` of each group; a quarter each for validation and test."""
-    rows = np.arange(len(y))
+    rows, seed = np.arange(len(y)), as_seed(seed)
     train, held = train_test_split(rows, test_size=0.5, stratify=group, random_state=seed)
     validation, test = train_test_split(held, test_size=0.5, stratify=group[held], random_state=seed)
     train = train[_keep_shares(torch.tensor(group[train]), list(keep.values()), seed)]
     parts = [train, validation, test]
-    scaled = standardise(*(torch.tensor(x[rows], dtype=torch.float64) for rows in parts))
+    scaled = standardise(*(x[rows].astype(float) for rows in parts))
     train, validation, test = (
-        Split(part.float(), torch.tensor(y[rows, None]).float(), torch.tensor(group[rows]).long())
-        for part, rows in zip(scaled, parts, strict=True)
+        Split(part, y[rows, None], group[rows]) for part, rows in zip(scaled, parts, strict=True)
     )
     return Task(
         name, "regression", train, validation, test, len(keep), tuple(keep),
@@ -325,10 +335,10 @@ def _half_split_regression(name, x, y, group, keep: dict[str, float], hidden, se
 
 def _keep_shares(group: Tensor, shares: Sequence[float], seed: int) -> Tensor:
     """Row numbers, sorted, of a random part of each group: int(share * its size)."""
-    generator = torch.Generator().manual_seed(seed)
-    kept = []
-    for k, share in enumerate(shares):
-        rows = (group == k).nonzero().flatten()
-        count = int(share * len(rows) + 1e-9)  # 0.29 * 100 is a hair below 29, and int cuts
-        kept.append(rows[torch.randperm(len(rows), generator=generator)[:count]])
-    return torch.cat(kept).sort().values
+    sizes = torch.bincount(group, minlength=len(shares)).tolist()
+    # 0.29 * 100 is a hair below 29, and int cuts
+    return keep_counts(
+        group,
+        {k: int(share * n + 1e-9) for k, (share, n) in enumerate(zip(shares, sizes, strict=True))},
+        seed,
+    )

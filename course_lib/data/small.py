@@ -7,9 +7,18 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_digits
 from torch import Tensor
 
-from course_lib.data.task import FEWEST_POSITIVES, Split, Task, make_imbalanced, standardise, stratified_split
+from course_lib.data.task import (
+    FEWEST_POSITIVES,
+    Split,
+    Task,
+    keep_counts,
+    make_imbalanced,
+    standardise,
+    stratified_split,
+)
+from course_lib.inputs import as_labels, as_number, as_table
 from course_lib.models import MLP
-from course_lib.priors import as_labels, class_count, class_prior
+from course_lib.priors import class_count, class_prior
 
 
 def _balanced_rows(rows: Tensor, labels: Tensor) -> Tensor:
@@ -57,43 +66,33 @@ def rare_cancer(prevalence: float = 0.10, *, hidden: Sequence[int] = (16,), seed
     raw = load_breast_cancer()
     x = torch.tensor(raw.data, dtype=torch.float32)
     y = 1 - torch.tensor(raw.target)  # scikit-learn calls malignant 0; the rare class is the last one here
-    benign, malignant = (y == 0).nonzero().flatten(), (y == 1).nonzero().flatten()
-    most = len(malignant) / len(y)
-    if not 0 < prevalence <= most:
-        raise ValueError(f"prevalence must lie in (0, {most:.2f}], got {prevalence}")
-    positives = round(len(benign) * prevalence / (1 - prevalence))
-    generator = torch.Generator().manual_seed(seed)
-    kept = malignant[torch.randperm(len(malignant), generator=generator)[:positives]]
-    rows = torch.cat([benign, kept]).sort().values
+    benign, malignant = class_count(y).tolist()
+    prevalence = as_number(prevalence, "prevalence", 0, round(malignant / len(y), 2), above=True)
+    rows = keep_counts(y, {1: round(benign * prevalence / (1 - prevalence))}, seed)
     name, names = f"rare cancer {prevalence:.0%}", ("benign", "malignant")
     return table_task(name, x[rows], y[rows], names=names, hidden=hidden, seed=seed)
 
 
 def table_task(
-    name: str, x: Tensor, y: Tensor, *, names: Sequence[str], hidden: Sequence[int] = (64,), seed: int = 0
+    name: str, x, y, *, names: Sequence[str], hidden: Sequence[int] = (64,), seed: int = 0
 ) -> Task:
     """A classification task from your own table: stratified 70/15/15, columns scaled by the training part.
 
-    x      (N, d) float features
-    y      (N,) labels 0..K-1, the same prior in every part
+    x      (N, d) numbers: a tensor, an array or a DataFrame, whose categories you have encoded
+    y      (N,) labels 0..K-1, the same prior in every part; with a DataFrame a Series, both by position
     names  one per class
 
     Raises ValueError when a part would hold fewer than 5 examples of a class: no number computed from so few
     means anything.
     """
-    x, y = torch.as_tensor(x), as_labels(y, "y")
-    if x.ndim != 2 or len(x) != len(y):
-        raise ValueError(f"x must have shape ({len(y)}, d), one row per label, got {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
-        raise ValueError(
-            f"x must be finite, got {int((~torch.isfinite(x)).sum())} missing or infinite values"
-        )
+    y = as_labels(y, "y", len(names))
+    x = as_table(x, "x", len(y)).cpu()
     parts = stratified_split(y, seed=seed)
     fewest = min(int(class_count(y[rows], len(names)).min()) for rows in parts)
     if fewest < FEWEST_POSITIVES:
         few = f"a part would hold only {fewest} examples of a class, at least {FEWEST_POSITIVES} are needed"
         raise ValueError(f"{name}: {few}; bring more data or a higher prevalence")
-    scaled = standardise(*(x[rows].float() for rows in parts))
+    scaled = standardise(*(x[rows] for rows in parts))
     splits = [Split(part, y[rows], y[rows]) for part, rows in zip(scaled, parts, strict=True)]
     sizes = (x.shape[1], *hidden, len(names))
     return Task(

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.data.task import FEWEST_POSITIVES, Split, Task, _scaling, squared_error_each
+from course_lib.data.task import FEWEST_POSITIVES, Split, Task, scaling, squared_error_each
+from course_lib.inputs import as_number, as_prior, as_seed, as_size, as_tensor
 from course_lib.models import MLP
-from course_lib.priors import as_shares, class_prior
+from course_lib.priors import class_prior
 
 
 class KnownPosterior:
@@ -272,25 +273,18 @@ def gaussian_classes(
     Class counts are num * prior, rounded. Raises ValueError when a part would hold fewer than 5 examples of a
     class that has a positive prior.
     """
-    prior = as_shares(torch.as_tensor(prior), name="prior")
-    if prior.ndim != 1:
-        raise ValueError(f"prior must have shape (K,), got {tuple(prior.shape)}")
+    prior = as_prior(prior)
     K = len(prior)
     if means is None:
         angle = torch.arange(K, dtype=torch.float64) * 2 * math.pi / K
         radius = 1 / math.sin(math.pi / K) if K > 1 else 0.0
         means = radius * torch.stack([angle.cos(), angle.sin()], 1)
-    means = torch.as_tensor(means, dtype=torch.float64)
-    std = torch.as_tensor(std, dtype=torch.float64)
-    if std.shape not in ((), (1,), (K,)):
-        raise ValueError(f"std must be one number or {K}, got shape {tuple(std.shape)}")
+    means, std = as_tensor(means, "means").double(), as_tensor(std, "std").double()
+    if means.shape != (K, 2) or not torch.isfinite(means).all():
+        raise ValueError(f"means must be finite, of shape ({K}, 2), got {means.tolist()}")
+    if std.shape not in ((), (1,), (K,)) or not (torch.isfinite(std) & (std > 0)).all():
+        raise ValueError(f"std must be one positive number or {K}, got {std.tolist()}")
     std = std.expand(K).contiguous()
-    if means.shape != (K, 2):
-        raise ValueError(f"means must have shape ({K}, 2), got {tuple(means.shape)}")
-    if not torch.isfinite(means).all():
-        raise ValueError(f"means must be finite, got {means.tolist()}")
-    if not (torch.isfinite(std).all() and (std > 0).all()):
-        raise ValueError(f"std must be positive, got {std.tolist()}")
     truth = Gaussians(prior, means, std)
     parts = _draw(truth, num_train, num_held, seed)
     return Task(
@@ -301,10 +295,10 @@ def gaussian_classes(
 
 def _draw(truth: Gaussians | Fraud, num_train: int, num_held: int, seed: int) -> list[Split]:
     """Training, validation and test part of made data, each with the class shares of the prior."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(as_seed(seed))
     parts = []
     for argument, size in (("num_train", num_train), ("num_held", num_held), ("num_held", num_held)):
-        counts = (size * truth.prior).round().long()
+        counts = (as_size(size, argument) * truth.prior).round().long()
         if (counts[truth.prior > 0] < FEWEST_POSITIVES).any():
             raise ValueError(
                 f"{argument} = {size} gives class counts {counts.tolist()}, at least 5 of each are needed"
@@ -337,14 +331,12 @@ def fraud_like(
     Raises ValueError for a prevalence or label_noise out of range, or when a part would hold fewer than 5
     frauds.
     """
-    if not 0 < prevalence <= 0.5:
-        raise ValueError(f"prevalence must lie in (0, 0.5], got {prevalence}")
-    if not 0 <= label_noise < 1:
-        raise ValueError(f"label_noise must lie in [0, 1), got {label_noise}")
+    prevalence = as_number(prevalence, "prevalence", 0, 0.5, above=True)
+    label_noise = as_number(label_noise, "label_noise", 0, 1, below=True)
     prior = torch.tensor([1 - prevalence, prevalence], dtype=torch.float64)
     unscaled = Fraud(prior, torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
     parts = _draw(unscaled, num_train, num_held, seed)
-    truth = Fraud(prior, *_scaling(parts[0].x[:, :4]))
+    truth = Fraud(prior, *scaling(parts[0].x[:, :4]))
     parts = [
         part._replace(x=torch.cat([((part.x[:, :4] - truth.center) / truth.scale).float(), part.x[:, 4:]], 1))
         for part in parts
@@ -378,10 +370,11 @@ def mean_estimation(
     Raises ValueError unless counts are four numbers >= 5 and num_held >= 5.
     Source: arXiv:2412.16482, the mean estimation experiment.
     """
-    counts = tuple(counts)
-    if len(counts) != 4 or min(*counts, num_held) < FEWEST_POSITIVES:
-        raise ValueError(f"counts (four numbers) and num_held must be >= 5, got {counts} and {num_held}")
-    generator = np.random.default_rng(seed)
+    counts = [as_size(count, "counts", FEWEST_POSITIVES) for count in counts]
+    num_held = as_size(num_held, "num_held", FEWEST_POSITIVES)
+    if len(counts) != len(MEAN_GROUPS):
+        raise ValueError(f"counts must be four numbers, one for each of {MEAN_GROUPS}, got {counts}")
+    generator = np.random.default_rng(as_seed(seed))
     parts = [Split(*ten_draws(sizes, generator)) for sizes in (counts, [num_held] * 4, [num_held] * 4)]
     return Task(
         "mean estimation", "regression", *parts, 4, MEAN_GROUPS,

@@ -6,7 +6,7 @@ everywhere.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.priors import as_labels, as_shares, class_count, class_prior
+from course_lib.inputs import as_choice, as_labels, as_number, as_prior, as_seed, as_size, as_tensor, wide
+from course_lib.priors import class_count, class_prior
 
 KINDS = ("classification", "regression", "reconstruction")
 FEWEST_POSITIVES = 5
@@ -55,7 +56,7 @@ class Batch(NamedTuple):
 
 def cross_entropy_each(outputs: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy of each example, (N, K) scores and (N,) labels -> (N,)."""
-    return F.cross_entropy(outputs, y, reduction="none")
+    return F.cross_entropy(wide(outputs), y, reduction="none")
 
 
 def squared_error_each(outputs: Tensor, y: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ def squared_error_each(outputs: Tensor, y: Tensor) -> Tensor:
     """
     if outputs.shape != y.shape:
         raise ValueError(f"y must have the shape of outputs, {tuple(outputs.shape)}, got {tuple(y.shape)}")
-    each = (outputs - y).square()
+    each = (wide(outputs) - wide(y)).square()
     return each.flatten(1).sum(1) if each.ndim > 1 else each
 
 
@@ -76,12 +77,13 @@ class Task:
     name          short, for tables
     kind          "classification", "regression" or "reconstruction"
     train, validation, test
-                  `Split`s; only `train` may be resampled, and nothing is ever chosen on `test`
+                  `Split`s; only `train` may be resampled, and nothing is ever chosen on `test`. Arrays, tables
+                  and other dtypes are converted: floating x to that of networks, labels and groups to int64
     num_groups, group_names
                   the classes, or the groups of a regression
     target_prior  (K,) class shares at deployment, those of the test part; they differ from `train_prior`
                   under label shift
-    model         builds a fresh network
+    model         builds a fresh network: a function or a class, not a network
     example_loss  (outputs, y) -> (M,), what learn2mix calls the class-wise loss
     posterior     x -> (N, K) exact class probabilities, where we made the data
     fresh         does another seed draw new data (True), or split one finite set anew (False)? In the second case
@@ -102,17 +104,37 @@ class Task:
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
-        if len(self.group_names) != self.num_groups:
-            raise ValueError(f"group_names must hold {self.num_groups} names, got {len(self.group_names)}")
-        as_shares(self.target_prior, self.num_groups, "target_prior")
-        for part in ("train", "validation", "test"):
-            split = getattr(self, part)
-            if not len(split.x) == len(split.y) == len(split.group):
-                sizes = [len(field) for field in split]
-                raise ValueError(f"{part} must hold as many x as y and group, got {sizes}")
-            class_count(split.group, self.num_groups)
+        as_choice(self.kind, "kind", KINDS)
+        K = as_size(self.num_groups, "num_groups")
+        if len(self.group_names) != K:
+            raise ValueError(f"group_names must hold {K} names, got {len(self.group_names)}")
+        if isinstance(self.model, nn.Module) or not callable(self.model):
+            raise TypeError(
+                "model must build a fresh network whenever it is called, such as functools.partial(MLP, (2, 8, 2)), "
+                f"got {type(self.model).__name__}"
+            )
+        changed = {part: self._converted(part, K) for part in ("train", "validation", "test")}
+        changed["target_prior"] = as_prior(self.target_prior, K, "target_prior")
+        for name, value in changed.items():
+            object.__setattr__(self, name, value)  # the one moment at which a frozen task may change
+
+    def _converted(self, part: str, num_groups: int) -> Split:
+        """A part as training needs it. Raises ValueError or TypeError that names the part and its field."""
+        given = Split(*getattr(self, part))
+        x = _for_networks(given.x, f"{part}.x")
+        N = len(x) if x.ndim else 0
+        if not N == len(given.y) == len(given.group):
+            sizes = [N, len(given.y), len(given.group)]
+            raise ValueError(f"{part} must hold as many x as y and group, got {sizes}")
+        if self.kind == "classification" and self.example_loss is cross_entropy_each:
+            y = as_labels(given.y, f"{part}.y", device=x.device)
+        else:
+            y = _for_networks(given.y, f"{part}.y")
+            y = y if self.kind == "classification" else y.to(torch.get_default_dtype())
+        # Where label and group are one, one tensor stays both: training gathers it once.
+        same = given.group is given.y and y.dtype == torch.int64
+        group = as_labels(y if same else given.group, f"{part}.group", num_groups).to(x.device)
+        return Split(x, y, y if same else group)
 
     def __repr__(self) -> str:
         sizes = [len(part.x) for part in (self.train, self.validation, self.test)]
@@ -134,34 +156,50 @@ class Task:
         return replace(self, **parts)
 
 
+def _for_networks(values, name: str) -> Tensor:
+    """Numbers as a tensor, floating ones in the dtype that networks have; whole ones may be pixels or words."""
+    values = as_tensor(values, name)
+    if values.is_floating_point():
+        values = values.to(torch.get_default_dtype())
+        if not torch.isfinite(values).all():
+            wrong = int((~torch.isfinite(values)).sum())
+            raise ValueError(
+                f"{name} must be finite in {values.dtype}, got {wrong} missing or infinite values"
+            )
+    return values
+
+
 # ---- splitting, thinning, scaling -------------------------------------------------------------------------
 
 
 def stratified_split(
-    labels: Tensor, *, fractions: Sequence[float] = (0.70, 0.15, 0.15), seed: int = 0
+    labels: Tensor | Sequence[int], *, fractions: Sequence[float] = (0.70, 0.15, 0.15), seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Row numbers of the training, validation and test part, each with the class shares of the whole.
 
-    Raises ValueError unless `fractions` are three positive shares summing to 1, and where a class is too
-    small to be in every part.
+    Raises ValueError unless `fractions` are three positive shares summing to 1, and where a class is too small to be
+    in every part whatever the seed: with the default fractions a class of ten is large enough.
     """
-    labels = as_labels(labels)
+    labels, seed = as_labels(labels), as_seed(seed)
     if len(fractions) != 3 or min(fractions) <= 0 or not math.isclose(sum(fractions), 1):
         raise ValueError(f"fractions must be three positive shares that sum to 1, got {tuple(fractions)}")
-    rows, classes = np.arange(len(labels)), labels.numpy()
-    held = fractions[1] + fractions[2]
-    try:
-        train, rest = train_test_split(rows, test_size=held, stratify=classes, random_state=seed)
-        validation, test = train_test_split(
-            rest, test_size=fractions[2] / held, stratify=classes[rest], random_state=seed
+    rows, classes, N = np.arange(len(labels)), labels.numpy(), len(labels)
+    held, of_held = fractions[1] + fractions[2], fractions[2] / (fractions[1] + fractions[2])
+    num_held = math.ceil(held * N)
+    num_test = math.ceil(of_held * num_held)
+    # What scikit-learn gives a class is its share rounded down or up, by the seed: down must leave one for each part.
+    counts = class_count(labels)
+    few = counts * num_held // N * min(num_test, num_held - num_test) // num_held < 1
+    few = (few | (counts * (N - num_held) // N < 1)) & (counts > 0)
+    if few.any():
+        small = {k: int(counts[k]) for k in few.nonzero().flatten().tolist()}
+        raise ValueError(
+            f"labels: a class is too small to be in every part whatever the seed, got classes and counts {small}: "
+            "bring more examples, merge classes or choose larger fractions"
         )
-        parts = train, validation, test
-        if any(len(np.unique(classes[part])) < len(labels.unique()) for part in parts):
-            raise ValueError("a part lacks a class")
-    except ValueError as error:
-        counts = dict(enumerate(class_count(labels).tolist()))
-        raise ValueError(f"labels: a class is too small to be in every part, counts {counts}") from error
-    return tuple(torch.as_tensor(part) for part in parts)
+    train, rest = train_test_split(rows, test_size=held, stratify=classes, random_state=seed)
+    validation, test = train_test_split(rest, test_size=of_held, stratify=classes[rest], random_state=seed)
+    return tuple(torch.as_tensor(part) for part in (train, validation, test))
 
 
 def imbalanced_counts(
@@ -175,14 +213,9 @@ def imbalanced_counts(
     Every class keeps at least one example. Raises ValueError for arguments out of range.
     Source: Cui et al. 2019 (long-tailed), Buda et al. 2018, arXiv:1710.05381 (step).
     """
-    if most < 1 or num_classes < 1:
-        raise ValueError(f"most and num_classes must be >= 1, got {most} and {num_classes}")
-    if not (math.isfinite(imbalance_ratio) and imbalance_ratio >= 1):
-        raise ValueError(
-            f"imbalance_ratio (largest over smallest class count) must be >= 1, got {imbalance_ratio}"
-        )
-    if profile not in ("long_tailed", "step"):
-        raise ValueError(f"profile must be 'long_tailed' or 'step', got {profile!r}")
+    most, num_classes = as_size(most, "most"), as_size(num_classes, "num_classes")
+    imbalance_ratio = as_number(imbalance_ratio, "imbalance_ratio", 1)
+    as_choice(profile, "profile", ("long_tailed", "step"))
     return (most * _fall(num_classes, imbalance_ratio, profile)).round().clamp_min(1).long()
 
 
@@ -195,7 +228,7 @@ def _fall(num_classes: int, imbalance_ratio: float, profile: str) -> Tensor:
 
 
 def make_imbalanced(
-    labels: Tensor,
+    labels: Tensor | Sequence[int],
     imbalance_ratio: float,
     *,
     profile: str = "long_tailed",
@@ -212,7 +245,7 @@ def make_imbalanced(
     """
     labels = as_labels(labels)
     available = class_count(labels)
-    order = torch.as_tensor(range(len(available)) if order is None else list(order))
+    order = as_labels(range(len(available)) if order is None else list(order), "order")
     if sorted(order.tolist()) != list(range(len(available))):
         raise ValueError(f"order must name each class 0..{len(available) - 1} once, got {order.tolist()}")
     if (available == 0).any():
@@ -224,29 +257,43 @@ def make_imbalanced(
     while (keep > available[order]).any():
         most -= 1
         keep = imbalanced_counts(most, len(available), imbalance_ratio, profile)
-    generator = torch.Generator().manual_seed(seed)
-    kept = []
-    for label, count in zip(order.tolist(), keep.tolist(), strict=True):
-        rows = (labels == label).nonzero().flatten()
+    return keep_counts(labels, dict(zip(order.tolist(), keep.tolist(), strict=True)), seed)
+
+
+def keep_counts(labels: Tensor, counts: Mapping[int, int], seed: int = 0) -> Tensor:
+    """Row numbers, sorted: `counts[k]` rows of class k drawn at random, and every row of a class not named."""
+    generator = torch.Generator().manual_seed(as_seed(seed))
+    kept = [(~torch.isin(labels, torch.tensor(list(counts)))).nonzero().flatten()]
+    for k, count in counts.items():
+        rows = (labels == k).nonzero().flatten()
         kept.append(rows[torch.randperm(len(rows), generator=generator)[:count]])
     return torch.cat(kept).sort().values
 
 
-def standardise(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+def standardise(train, *others) -> tuple[Tensor, ...]:
     """Every column to mean 0 and standard deviation 1 *of the training part*.
 
+    All parts (N, ...) numbers. The scaling is done in float64 (a time in seconds since 1970 has no digit to spare in
+    float32); the result has the dtype of `train`, and the default one of networks where that is whole numbers.
     A column that is constant there is only moved to 0: it has no spread to divide by.
     """
-    center, scale = _scaling(train)
-    return tuple(((part - center) / scale).to(train.dtype) for part in (train, *others))
+    train, *others = (
+        as_tensor(part, "train" if i == 0 else "others") for i, part in enumerate((train, *others))
+    )
+    center, scale = scaling(train)
+    dtype = train.dtype if train.is_floating_point() else torch.get_default_dtype()
+    return tuple(((part.double() - center) / scale).to(dtype) for part in (train, *others))
 
 
-def _scaling(train: Tensor) -> tuple[Tensor, Tensor]:
+def scaling(train: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each column in float64; 1 where a column is constant."""
     if len(train) == 0:
         raise ValueError("train must hold at least one example to be scaled by")
+    train = train.double()
     # Not std == 0: that of a constant 0.1 is a rounding error, and dividing by it would blow it up.
     constant = train.amin(0) == train.amax(0)
-    train = train.double()
-    mean = torch.where(constant, train[0], train.mean(0))
-    return mean, torch.where(constant, torch.ones_like(mean), train.std(0, correction=0))
+    # By a power of 2, which costs no digit: the square of 1e300 is no number.
+    size = torch.frexp(train.abs().amax(0)).exponent
+    near_one = torch.ldexp(train, -size)
+    mean = torch.where(constant, train[0], torch.ldexp(near_one.mean(0), size))
+    return mean, torch.where(constant, 1.0, torch.ldexp(near_one.std(0, correction=0), size))

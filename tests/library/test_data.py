@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -111,7 +112,8 @@ def small_task(**changes):
     split = Split(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 1, 1]))
     fields = {
         "name": "small", "kind": "classification", "train": split, "validation": split, "test": split,
-        "num_groups": 2, "group_names": ("a", "b"), "target_prior": torch.tensor([0.5, 0.5]), "model": None,
+        "num_groups": 2, "group_names": ("a", "b"), "target_prior": torch.tensor([0.5, 0.5]),
+        "model": lambda: torch.nn.Linear(2, 2),
     }  # fmt: skip
     return Task(**(fields | changes))
 
@@ -123,13 +125,90 @@ def small_task(**changes):
         ({"group_names": ("a",)}, "group_names"),
         ({"target_prior": torch.tensor([0.5, 0.4])}, "target_prior"),
         ({"target_prior": torch.tensor([1.0])}, "target_prior"),
-        ({"test": Split(torch.zeros(3, 2), torch.zeros(4), torch.zeros(4, dtype=torch.int64))}, "test"),
-        ({"num_groups": 1, "group_names": ("a",), "target_prior": torch.tensor([1.0])}, "labels"),
+        ({"target_prior": torch.full((2, 2), 0.5)}, "target_prior"),
+        ({"test": Split(torch.zeros(3, 2), torch.zeros(4), torch.zeros(4, dtype=torch.int64))}, "test must"),
+        (
+            {"num_groups": 1, "group_names": ("a",), "target_prior": torch.tensor([1.0])},
+            r"^train.group must be 0\.\.0, got 1",
+        ),
+        ({"train": Split(torch.zeros(2, 2), [0, -1], [0, 1])}, r"^train.y must .* negative label -1"),
+        (
+            {"test": Split(torch.tensor([[1e300, 0]] * 2).double(), [0, 1], [0, 1])},
+            "^test.x must be finite in torch.float32",
+        ),
+        ({"test": Split(torch.tensor([[float("nan"), 0]] * 2), [0, 1], [0, 1])}, "^test.x must be finite"),
     ],
 )
 def test_a_task_that_does_not_fit_together_is_refused(changes, named):
     with pytest.raises(ValueError, match=named):
         small_task(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"model": torch.nn.Linear(2, 2)},
+            "model must build a fresh network whenever it is called.*got Linear",
+        ),
+        ({"model": None}, "model must build a fresh network.*got NoneType"),
+        (
+            {"train": Split(torch.zeros(2, 2), [0.5, 1], [0, 1])},
+            r"^train.y must be whole numbers 0\.\.K-1, got 0.5",
+        ),
+        (
+            {"validation": Split(torch.zeros(2, 2), ["a", "b"], [0, 1])},
+            r"^validation.y must .*pandas.factorize",
+        ),
+        ({"num_groups": 2.0}, "^num_groups must be a whole number"),
+    ],
+)
+def test_a_task_of_wrong_things_is_refused_when_it_is_made(changes, reason):
+    with pytest.raises(TypeError, match=reason):
+        small_task(**changes)
+
+
+HAND_MADE = {
+    "NumPy": (np.zeros((4, 2)), np.array([0, 0, 1, 1])),
+    "float64 x": (torch.zeros(4, 2, dtype=torch.float64), torch.tensor([0, 0, 1, 1])),
+    "float16 x": (torch.zeros(4, 2, dtype=torch.float16), torch.tensor([0, 0, 1, 1])),
+    "float y": (torch.zeros(4, 2), torch.tensor([0.0, 0, 1, 1])),
+    "int32 y": (torch.zeros(4, 2), torch.tensor([0, 0, 1, 1], dtype=torch.int32)),
+    "bool y": (torch.zeros(4, 2), np.array([False, False, True, True])),
+    "pandas": (
+        pd.DataFrame(np.zeros((4, 2)), index=[3, 9, 1, 4]),
+        pd.Series([0, 0, 1, 1], index=[3, 9, 1, 4]),
+    ),
+    "lists": ([[0.0, 0.0]] * 4, [0, 0, 1, 1]),
+}
+
+
+@pytest.mark.parametrize(("x", "y"), HAND_MADE.values(), ids=HAND_MADE)
+def test_a_task_made_by_hand_trains(x, y):
+    part = Split(x, y, y)
+    task = small_task(train=part, validation=part, test=part)
+    for name in PARTS:
+        split = getattr(task, name)
+        assert split.x.dtype == torch.float32 and split.y.dtype == torch.int64
+        assert split.group is split.y and split.y.tolist() == [0, 0, 1, 1]
+        task.example_loss(task.model()(split.x), split.y).mean().backward()
+    assert task.target_prior.dtype == torch.float64
+
+
+@pytest.mark.parametrize("y", [np.array([[1], [2]]), torch.tensor([[1.0], [2.0]]).double(), [[1], [2]]])
+def test_numbers_to_be_guessed_become_those_of_networks(y):
+    part = Split([[0.0, 1.0]] * 2, y, np.array([0, 1], dtype=np.int8))
+    task = small_task(
+        kind="regression", train=part, validation=part, test=part, example_loss=squared_error_each,
+        model=lambda: torch.nn.Linear(2, 1),
+    )  # fmt: skip
+    assert task.train.y.dtype == torch.float32 and task.train.group.dtype == torch.int64
+    task.example_loss(task.model()(task.train.x), task.train.y).mean().backward()
+
+
+def test_pixels_and_words_in_whole_numbers_stay_whole():
+    part = Split(torch.zeros(4, 3, dtype=torch.uint8), [0, 0, 1, 1], [0, 0, 1, 1])
+    assert small_task(train=part).train.x.dtype == torch.uint8
 
 
 def test_tasks_compare_by_identity():
@@ -157,6 +236,14 @@ def test_example_losses_average_to_torchs(dtype):
     assert squared_error_each(outputs[:0], values[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_example_losses_in_half_precision_are_those_of_float32(dtype):
+    outputs, y = torch.tensor([[300.0], [-2.0]], dtype=dtype), torch.zeros(2, 1, dtype=dtype)
+    assert squared_error_each(outputs, y).tolist() == [90_000, 4]
+    scores = torch.tensor([[3.0, -1.0]], dtype=dtype)
+    assert cross_entropy_each(scores, torch.tensor([0])).dtype == torch.float32
+
+
 def test_squared_error_refuses_to_broadcast():
     with pytest.raises(ValueError, match=r"y must have the shape of outputs, \(4, 1\), got \(4,\)"):
         squared_error_each(torch.zeros(4, 1), torch.zeros(4))
@@ -176,24 +263,73 @@ def test_a_split_uses_every_row_once_and_keeps_the_shares(counts, seed):
         assert (class_count(labels[rows], len(counts)) - expected).abs().max() <= 2
 
 
-@pytest.mark.parametrize("fewest", [1, 2, 3])
+@pytest.mark.parametrize("fewest", [1, 2, 3, 5])
 def test_a_class_too_small_for_every_part_is_refused_with_its_counts(fewest):
     labels = torch.tensor([0] * 100 + [1] * fewest)
-    with pytest.raises(ValueError, match=rf"labels: a class is too small.*1: {fewest}"):
+    with pytest.raises(
+        ValueError, match=rf"labels: a class is too small.*counts \{{1: {fewest}\}}: bring more"
+    ):
         stratified_split(labels)
 
 
-@pytest.mark.parametrize("fewest", [2, 4, 6, 8])
-def test_a_split_that_succeeds_has_every_class_in_every_part(fewest):
-    """scikit-learn's stratified split alone lets a class of two miss a part in silence."""
-    labels = torch.tensor([0] * 100 + [1] * fewest)
-    for seed in range(20):
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=5).filter(any),
+    st.sampled_from([(0.7, 0.15, 0.15), (0.9, 0.05, 0.05), (0.34, 0.33, 0.33), (0.1, 0.8, 0.1)]),
+)
+def test_the_seed_never_decides_whether_a_split_works(counts, fractions):
+    """With five of a class scikit-learn's two splits fail for some seeds, and leave a part without it for others."""
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    works = set()
+    for seed in range(12):
         try:
-            parts = stratified_split(labels, fractions=(0.9, 0.05, 0.05), seed=seed)
+            parts = stratified_split(labels, fractions=fractions, seed=seed)
         except ValueError as error:
             assert "a class is too small" in str(error)
+            works.add(False)
         else:
-            assert all(labels[part].any() for part in parts)
+            works.add(True)
+            present = set(labels.tolist())
+            assert all(set(labels[part].tolist()) == present for part in parts)
+    assert len(works) == 1
+
+
+def test_ten_of_a_class_are_enough_at_the_default_fractions():
+    for others in range(10, 60):
+        stratified_split([0] * others + [1] * 10)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda seed: stratified_split([0] * 40 + [1] * 40, seed=seed), *LOADERS.values()]
+)
+@pytest.mark.parametrize("seed", [-1, 2**40])
+def test_a_seed_out_of_range_is_refused_as_a_seed(make, seed):
+    with pytest.raises(ValueError, match=rf"^seed must be in 0\.\.4294967295, got {seed}"):
+        make(seed=seed)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_numpy_integers_are_seeds(name):
+    assert torch.equal(LOADERS[name](seed=np.int64(3)).train.x, LOADERS[name](seed=3).train.x)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pd.Series([0, 1] * 50, index=range(7, 107)),
+        np.array([0, 1] * 50, dtype=np.uint8),
+        [0.0, 1.0] * 50,
+        pd.Series([0, 1] * 50, dtype="Int64"),
+    ],
+)
+def test_labels_however_brought_are_split_and_thinned_alike(labels):
+    plain = torch.tensor([0, 1] * 50)
+    assert all(
+        torch.equal(a, b) for a, b in zip(stratified_split(labels), stratified_split(plain), strict=True)
+    )
+    assert torch.equal(
+        make_imbalanced(labels, 5, order=np.array([1, 0])), make_imbalanced(plain, 5, order=[1, 0])
+    )
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.8, 0.1, 0.2), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1)])
@@ -277,7 +413,7 @@ def test_thinning_refuses_bad_arguments_by_name(arguments, named):
 
 @pytest.mark.parametrize(("most", "num_classes"), [(0, 3), (3, 0)])
 def test_counts_need_classes_and_examples(most, num_classes):
-    with pytest.raises(ValueError, match="most and num_classes"):
+    with pytest.raises(ValueError, match=r"(most|num_classes) must be >= 1, got 0"):
         imbalanced_counts(most, num_classes, 2)
 
 
@@ -302,6 +438,46 @@ def test_scaling_leaves_a_constant_column_unscaled(dtype):
     assert scaled.dtype == dtype and (scaled == 0).all()
     assert moved.flatten().tolist() == pytest.approx([0, 0.5], abs=1e-6)
     assert standardise(train[:1])[0].tolist() == [[0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_whole_numbers_keep_their_fractions_when_scaled(dtype):
+    """Cast back to whole numbers, they lost them, and uint8 wrapped round."""
+    train, held = torch.tensor([[0], [3], [10]], dtype=dtype), torch.tensor([[1]], dtype=dtype)
+    expected = standardise(train.double(), held.double())
+    for got, wanted in zip(standardise(train, held), expected, strict=True):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, wanted.float())
+
+
+def test_a_column_of_times_keeps_its_digits():
+    """Seconds since 1970 differ by hours; in float32 they are 128 seconds apart."""
+    seconds = 1.7e9 + np.arange(1000.0)[:, None]
+    expected = (np.arange(1000.0) - 499.5) / np.std(np.arange(1000.0))
+    assert standardise(seconds)[0].flatten().tolist() == pytest.approx(expected.tolist(), abs=1e-9)
+    task = table_task("times", np.hstack([seconds, -seconds]), [0, 1] * 500, names=("a", "b"))
+    assert len(task.train.x[:, 0].unique()) == 700
+    assert task.train.x.std(0, correction=0).tolist() == pytest.approx([1, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300, 1e160])
+def test_huge_and_tiny_columns_are_scaled_like_any_other(size):
+    """The square of 1e300 is no number."""
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(standardise(size * x)[0], standardise(x)[0])
+    task = table_task("huge", size * x, [0, 1] * 100, names=("a", "b"))
+    assert torch.isfinite(task.train.x).all() and task.train.x.std(0, correction=0).tolist() == pytest.approx(
+        [1, 1]
+    )
+
+
+def test_scaling_takes_arrays_and_tables_and_leaves_them_alone():
+    x = np.array([[1, 5.0], [3, 5.0]])
+    x.setflags(write=False)
+    expected = standardise(torch.tensor(x))[0]
+    for brought in (x, pd.DataFrame(x, index=[8, 2]), x.tolist()):
+        assert torch.equal(standardise(brought)[0], expected)
+    assert x.tolist() == [[1, 5], [3, 5]]
 
 
 def test_scaling_needs_an_example():
@@ -371,6 +547,35 @@ def test_a_table_may_be_an_array():
     task = table_task("mine", generator.normal(size=(200, 3)), [0] * 150 + [1] * 50, names=("no", "yes"))
     assert task.train.x.dtype == torch.float32 and len(task.train.y) == 140
     assert task.model()(task.test.x).shape == (30, 2)
+
+
+def test_a_table_may_be_a_part_of_a_data_frame():
+    """Its columns have names and its index neither a 0 nor an order."""
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.normal(size=(200, 3)), columns=["a", "b", "c"]).assign(n=range(200))
+    y = pd.Series([0] * 150 + [1] * 50)
+    mixed = generator.permutation(200)
+    frame, y = frame.iloc[mixed], y.iloc[mixed]
+    task = table_task("mine", frame, y, names=("no", "yes"))
+    again = table_task("mine", frame.to_numpy(), y.tolist(), names=("no", "yes"))
+    assert torch.equal(task.train.x, again.train.x) and torch.equal(task.test.y, again.test.y)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "reason"),
+    [
+        (
+            pd.DataFrame({"a": np.arange(100.0), "town": ["x"] * 100}),
+            [0, 1] * 50,
+            r"x must .*\['town'\].*get_dummies",
+        ),
+        (np.random.rand(100, 2), ["no", "yes"] * 50, "y must .*strings such as 'no': encode them first"),
+        (np.random.rand(100, 2), np.random.rand(100), "y must .*probabilities become labels by a threshold"),
+    ],
+)
+def test_a_table_of_words_is_refused_with_what_to_do(x, y, reason):
+    with pytest.raises(TypeError, match=reason):
+        table_task("mine", x, y, names=("no", "yes"))
 
 
 @pytest.mark.parametrize(
@@ -488,7 +693,7 @@ def test_the_mean_of_the_draws_has_the_error_that_theory_says():
     "arguments", [{"counts": (10, 10, 10)}, {"counts": (10, 10, 10, 4)}, {"num_held": 1}]
 )
 def test_mean_estimation_refuses_too_few(arguments):
-    with pytest.raises(ValueError, match="counts"):
+    with pytest.raises(ValueError, match=f"^{next(iter(arguments))} must be"):
         mean_estimation(**arguments)
 
 
