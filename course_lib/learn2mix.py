@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from course_lib.priors import as_shares
+from course_lib.inputs import as_shares
 
 
 class Learn2Mix:

@@ -1,45 +1,61 @@
 """Acting on the batch: which examples meet in a step. Two engines, by class share and by example."""
 
-import operator
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
-from course_lib.priors import as_labels, as_shares, class_count
+from course_lib.inputs import as_choice, as_labels, as_seed, as_shares, as_size
+from course_lib.priors import class_count
 
 ORDERS = ("cyclic", "frequency", "similarity")
 COUNTS = ("exact", "multinomial")
 
 
-class Rows(Tensor):
-    """Row numbers of one batch: an int64 index tensor that iterates as Python ints.
+class Rows(list):
+    """Row numbers of one batch: a list of Python ints that indexes a tensor as fast as a tensor does.
 
-    So `x[rows]` gathers a batch in one call, and `[dataset[i] for i in rows]`, which is what a DataLoader does with
-    any map-style set, hands each set the ints it expects. Whatever is computed from it is a plain tensor.
+    So `x[rows]` gathers a batch in one call, and whatever takes the lists of a batch sampler takes these: any map-style
+    set, `__getitems__`, SciPy and pandas tables, skorch. They cannot be changed; take `list(rows)` for that.
+
+    tensor  (M,) int64, the same numbers
     """
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, numbers: Tensor | Iterable[int]) -> None:
+        self.tensor = torch.as_tensor(numbers, dtype=torch.long)
+        super().__init__(self.tensor.tolist())
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
-        with torch._C.DisableTorchFunctionSubclass():
-            if function is Tensor.__getitem__ and type(args[1]) is cls and args[0].device == args[1].device:
-                return args[0].index_select(0, args[1])  # the same rows, up to three times as fast
-            return function(*args, **(kwargs or {}))
+        if function is Tensor.__getitem__ and type(args[1]) is cls:
+            return args[0].index_select(0, args[1].tensor.to(args[0].device))  # faster than x[tensor]
+        return function(*_plain(args), **{name: _plain(part) for name, part in (kwargs or {}).items()})
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.tolist())
-
-    def __reduce_ex__(self, protocol):
-        return _to_rows, (self.numpy().copy(),)  # to a worker process as bytes, not through shared memory
-
-    def __deepcopy__(self, memo):
-        return self.clone().as_subclass(type(self))
+    def __reduce__(self):
+        return Rows, (list(self),)  # to a worker process, and for a copy
 
 
-def _to_rows(numbers) -> Rows:
-    return torch.from_numpy(numbers).as_subclass(Rows)
+def _plain(part):
+    """`part` with tensors in place of rows, also inside a tuple or a list, as in x[rows, 0]."""
+    if type(part) is Rows:
+        return part.tensor
+    return type(part)(map(_plain, part)) if type(part) in (tuple, list) else part
+
+
+def _refuse(rows: Rows, *_, **__) -> None:
+    raise TypeError("rows of a batch cannot be changed: take list(rows)")
+
+
+for _method in (
+    "append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "__setitem__", "__delitem__",
+    "__iadd__", "__imul__",
+):  # fmt: skip
+    setattr(Rows, _method, _refuse)
 
 
 def split_counts(
@@ -56,8 +72,8 @@ def split_counts(
     two neighbouring rare classes would never meet. With ten or more classes they now meet nearly as often as if each
     were drawn by itself (some 0.75 times as often at ten: a batch of fixed size has only so many places to fill).
     """
-    _at_least_one(batch_size, "batch_size")
-    rows = 1 if batches is None else _at_least_one(batches, "batches")
+    as_size(batch_size, "batch_size")
+    rows = 1 if batches is None else as_size(batches, "batches")
     mix = as_shares(mix)
     if mix.ndim == 2 and (batches is None or len(mix) != rows):
         raise ValueError(
@@ -76,36 +92,48 @@ def split_counts(
     return counts if batches is not None else counts[0]
 
 
-class _Passes(Sampler):
-    """What the two engines share: whole passes drawn ahead, and a state that can be saved between any two batches."""
+class _Rounds(Sampler):
+    """What the two engines share: whole rounds drawn ahead, and a state that can be saved between any two batches."""
 
     def __init__(self, num_examples: int, batch_size: int, batches_per_epoch: int | None, seed: int) -> None:
-        self.batch_size = _at_least_one(batch_size, "batch_size")
+        self.batch_size = as_size(batch_size, "batch_size")
         if batches_per_epoch is None:
             batches_per_epoch = max(1, num_examples // batch_size)
-        self.batches_per_epoch = _at_least_one(batches_per_epoch, "batches_per_epoch")
-        self.generator = torch.Generator().manual_seed(seed)
-        self._pass = torch.empty(0, self.batch_size, dtype=torch.long)  # the pass under way, a row per batch
+        self.batches_per_epoch = as_size(batches_per_epoch, "batches_per_epoch")
+        self.generator = torch.Generator().manual_seed(as_seed(seed))
+        self._round = torch.empty(
+            0, self.batch_size, dtype=torch.long
+        )  # the round under way, a row per batch
         self._taken = 0  # how many of them were handed out
-        self._resumed = False  # the next pass is the rest of one that was under way when the state was saved
+        self._resumed = False  # the next round is the rest of one that was under way when the state was saved
 
     def __len__(self) -> int:
         return self.batches_per_epoch
 
     def __iter__(self) -> Iterator[Rows]:
+        owner = sys._getframe(1).f_locals.get("self")  # nothing else tells a BatchSampler around this one
+        if type(owner) is BatchSampler and owner.sampler is self:
+            raise TypeError(
+                f"{type(self).__name__} yields whole batches, and DataLoader(sampler=..., batch_size="
+                f"{owner.batch_size}) would make batches of batches: say batch_sampler=sampler, or batch_size=None"
+            )
+        return map(Rows, self.tensors())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The batches of a round as index tensors, (M,) int64 each."""
         if not self._resumed:
-            self._pass, self._taken = self._draw_pass().view(-1, self.batch_size), 0
+            self._round, self._taken = self._draw_round().view(-1, self.batch_size), 0
         self._resumed = False
-        for rows in self._pass[self._taken :].unbind():
+        for rows in self._round[self._taken :].unbind():
             self._taken += 1
-            yield rows.as_subclass(Rows)
+            yield rows
 
     def state_dict(self) -> dict:
-        """Everything that decides the batches still to come; taken in mid-pass, it resumes in mid-pass.
+        """Everything that decides the batches still to come; taken within a round, it resumes within it.
 
-        A DataLoader with workers draws ahead of the training loop, so save between passes there.
+        A DataLoader with workers draws ahead of the training loop, so save between rounds there.
         """
-        rest = self._pass[self._taken :].clone()
+        rest = self._round[self._taken :].clone()
         return {"generator": self.generator.get_state(), "rest": rest, **self._snapshot()}
 
     def load_state_dict(self, state: dict) -> None:
@@ -124,7 +152,7 @@ class _Passes(Sampler):
         generator = torch.Generator().set_state(state["generator"])
         self._restore(state)
         self.generator = generator
-        self._pass, self._taken, self._resumed = rest.clone(), 0, len(rest) > 0
+        self._round, self._taken, self._resumed = rest.clone(), 0, len(rest) > 0
 
     def _snapshot(self) -> dict:
         raise NotImplementedError
@@ -132,18 +160,18 @@ class _Passes(Sampler):
     def _restore(self, state: dict) -> None:
         raise NotImplementedError
 
-    def _draw_pass(self) -> Tensor:
+    def _draw_round(self) -> Tensor:
         raise NotImplementedError
 
 
-class ClassMixBatchSampler(_Passes):
+class ClassMixBatchSampler(_Rounds):
     """Batches with a chosen class mix: DataLoader(dataset, batch_sampler=sampler).
 
     labels             (N,) int labels, row i describing dataset[i]; passed, never guessed
     batch_size         M: every batch holds exactly M row numbers
     mix                (K,) shares >= 0 summing to 1, or (T, K): row t mod T for batch t since the mix was set (one-hot
                        rows give alternating classes); the training prior gives ordinary batches
-    batches_per_epoch  default max(1, N // batch_size): the same number of steps for every mix
+    batches_per_epoch  batches of a round, default max(1, N // batch_size): the same number of steps for every mix
     counts             "exact" or "multinomial", see below
     seed               own generator: two samplers built alike yield alike
 
@@ -174,9 +202,7 @@ class ClassMixBatchSampler(_Passes):
         counts: str = "exact",
         seed: int = 0,
     ) -> None:
-        if counts not in COUNTS:
-            raise ValueError(f"counts must be one of {COUNTS}, got {counts!r}")
-        self.counts = counts
+        self.counts = as_choice(counts, "counts", COUNTS)
         labels = as_labels(labels)
         mix = as_shares(mix)
         super().__init__(len(labels), batch_size, batches_per_epoch, seed)
@@ -187,7 +213,7 @@ class ClassMixBatchSampler(_Passes):
         self._decks = [torch.empty(0, dtype=torch.long) for _ in self._members]
 
     def set_mix(self, mix: Tensor | Sequence[float]) -> None:
-        """Use a new mix from the next pass on (never in mid-pass: prefetching would blur it).
+        """Use a new mix from the next round on (never within one: prefetching would blur it).
 
         Raises ValueError, changing nothing, unless mix is K shares >= 0 summing to 1 (or rows of them), and names any
         empty class that is given a positive share.
@@ -201,10 +227,10 @@ class ClassMixBatchSampler(_Passes):
 
     @property
     def mix(self) -> Tensor:
-        """The mix of the next pass, (K,) or (T, K) float64; a copy."""
+        """The mix of the next round, (K,) or (T, K) float64; a copy."""
         return self._mix.clone()
 
-    def _draw_pass(self) -> Tensor:
+    def _draw_round(self) -> Tensor:
         T, K, M = self.batches_per_epoch, self.num_classes, self.batch_size
         mix = self._mix
         if mix.ndim == 2:
@@ -259,12 +285,12 @@ class ClassMixBatchSampler(_Passes):
         self._decks, self._row = [deck.clone() for deck in state["decks"]], state["row"]
 
 
-class ExampleBatchSampler(_Passes):
+class ExampleBatchSampler(_Rounds):
     """Batches drawn example by example, with replacement: weighted sampling, importance sampling, curricula.
 
     probability        (N,) shares >= 0 summing to 1, one per example
     batch_size         M: every batch holds exactly M row numbers
-    batches_per_epoch  default max(1, N // batch_size)
+    batches_per_epoch  batches of a round, default max(1, N // batch_size)
     num_examples       N, to have the length of `probability` checked against it
     seed               own generator
 
@@ -283,13 +309,13 @@ class ExampleBatchSampler(_Passes):
         seed: int = 0,
     ) -> None:
         self.num_examples = (
-            len(probability) if num_examples is None else _at_least_one(num_examples, "num_examples")
+            len(probability) if num_examples is None else as_size(num_examples, "num_examples")
         )
         super().__init__(self.num_examples, batch_size, batches_per_epoch, seed)
         self.set_probability(probability)
 
     def set_probability(self, probability: Tensor | Sequence[float]) -> None:
-        """Use new probabilities from the next pass on.
+        """Use new probabilities from the next round on.
 
         Raises ValueError, changing nothing, unless they are N shares >= 0 summing to 1.
         """
@@ -308,7 +334,7 @@ class ExampleBatchSampler(_Passes):
         """(N,) float64; a copy."""
         return self._probability.clone()
 
-    def _draw_pass(self) -> Tensor:
+    def _draw_round(self) -> Tensor:
         draws = self.batches_per_epoch * self.batch_size
         ticket = torch.rand(draws, generator=self.generator, dtype=torch.float64)
         return torch.searchsorted(self._reached, ticket, right=True)
@@ -339,7 +365,7 @@ def class_order(
         given = torch.as_tensor(order).tolist()
         if sorted(given) != present:
             raise ValueError(f"order must name each class that has examples once, {present}, got {given}")
-        return [operator.index(k) for k in given]
+        return [int(k) for k in given]
     if order not in ORDERS:
         raise ValueError(f"order must be one of {ORDERS} or a sequence of classes, got {order!r}")
     if order == "cyclic":
@@ -381,10 +407,10 @@ def alternating_mix(
     >>> alternating_mix([1, 0], 2, num_classes=2).tolist()
     [[0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
     """
-    _at_least_one(steps_per_visit, "steps_per_visit")
-    _at_least_one(cycles, "cycles")
+    as_size(steps_per_visit, "steps_per_visit")
+    as_size(cycles, "cycles")
     turns = as_labels(order, "order")
-    if turns.max() >= _at_least_one(num_classes, "num_classes"):
+    if turns.max() >= as_size(num_classes, "num_classes"):
         raise ValueError(f"order must hold classes 0..{num_classes - 1}, got {turns.tolist()}")
     if shuffle_generator is None:
         visits = turns.repeat(cycles)
@@ -393,15 +419,3 @@ def alternating_mix(
             [turns[torch.randperm(len(turns), generator=shuffle_generator)] for _ in range(cycles)]
         )
     return F.one_hot(visits.repeat_interleave(steps_per_visit), num_classes).double()
-
-
-def _at_least_one(number: int, name: str) -> int:
-    try:
-        whole = None if isinstance(number, bool) else operator.index(number)
-    except TypeError:
-        whole = None
-    if whole is None:
-        raise TypeError(f"{name} must be a whole number, got {number!r}")
-    if whole < 1:
-        raise ValueError(f"{name} must be >= 1, got {number}")
-    return whole

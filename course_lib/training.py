@@ -9,19 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, default_collate, default_convert
 from tqdm.auto import tqdm
 
 from course_lib.data import Batch, Split, cross_entropy_each
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """The device to train on: the one named, else a CUDA GPU, Apple's MPS or the CPU, the first there is."""
+    """The device to train on: the one named, else a CUDA GPU where there is one, else the CPU.
+
+    Apple's MPS by name alone: it lacks float64, which resampling, decisions and exact posteriors need.
+    """
     if name is not None:
         return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def prepare(seed: int = 0, *, threads: int | None = 1) -> None:
@@ -47,7 +48,8 @@ class RoundStats:
     train_loss       mean of the batch objectives; not comparable across mixes
     class_loss       (K,) float64 mean example loss of each class over the round, NaN where it was not met
     class_count      (K,) int64 examples of each class that the round met
-    last_loss        (K,) the same, of the round's last batch alone (what learn2mix's authors' code follows)
+    last_loss        (K,) the same, of the round's last batch alone, before its step. learn2mix's authors' code follows
+                     this for regression; for classification it runs the last batch once more, after the step
     last_count       (K,)
     validation_loss  (K,) mean example loss of each class on the validation part, None without one
     score            value of `score` on the validation part, None without one
@@ -65,12 +67,14 @@ class RoundStats:
 
 
 class SplitLoader:
-    """Batches of a split held in memory: one gather per tensor and batch. Iterating it is one pass of the sampler.
+    """Batches of a split held in memory: one gather per tensor and batch. Iterating it is one round of the sampler.
 
-    split    the training part, on the device to train on
-    sampler  yields index tensors; its pass is one round
-    weight   () -> (N,) or None, read anew for every pass, so that feedback can move it
+    split    the training part, on the device to train on; Split(x, y, y) for a classification of your own
+    sampler  yields the row numbers of a batch, from a sampler of this library or any batch sampler of torch
+    weight   () -> (N,) or None, read anew for every round, so that feedback can move it
     augment  Batch -> Batch, applied at every step
+
+    On an accelerator the row numbers of a round are sent there at once, so that no step waits for its own.
     """
 
     def __init__(
@@ -96,8 +100,7 @@ class SplitLoader:
             weight = weight.to(x.device, x.dtype if x.is_floating_point() else torch.float32)
         same = y is group  # classification: one gather serves both
         take = torch.index_select  # up to three times as fast as x[rows]
-        for rows in self.sampler:
-            rows = torch.as_tensor(rows).as_subclass(Tensor).to(x.device)
+        for rows in self._rows(x.device):
             labels = take(group, 0, rows)
             # Not given a name here: a batch kept alive while the next is gathered costs fresh memory every time.
             yield self._augmented(
@@ -110,24 +113,36 @@ class SplitLoader:
                 )
             )
 
+    def _rows(self, device: torch.device) -> Iterator[Tensor]:
+        """The batches of a round as index tensors on the device."""
+        batches = getattr(self.sampler, "tensors", lambda: map(torch.as_tensor, self.sampler))()
+        if device.type == "cpu":
+            return iter(batches)
+        batches = list(batches)
+        return iter(torch.cat(batches).to(device).split([len(rows) for rows in batches]) if batches else [])
+
     def _augmented(self, batch: Batch) -> Batch:
         return batch if self.augment is None else self.augment(batch)
 
 
-def _as_batch(item: Batch | tuple, device: torch.device) -> Batch:
+def _as_batch(item: Batch | tuple, device: torch.device, num_groups: int) -> Batch:
     """A loader may also yield (x, y) or (x, y, group), as any DataLoader does."""
     if isinstance(item, Batch):
         return item
     if not isinstance(item, tuple | list) or len(item) not in (2, 3):
         raise TypeError(f"loader must yield Batch, (x, y) or (x, y, group), got {type(item).__name__}")
-    x, y, *rest = (part.to(device) for part in item)
+    x, y, *rest = item
     group = rest[0] if rest else y
     if group.ndim != 1 or group.dtype.is_floating_point or group.dtype == torch.bool:
         raise TypeError(
             "loader must yield (x, y) with integer class labels y, or (x, y, group) with integer groups; "
             f"got a group of dtype {group.dtype} and shape {tuple(group.shape)}"
         )
-    return Batch(x, y, group.long(), torch.arange(len(x), device=device))
+    if group.device.type == "cpu":  # what lies on an accelerator is not read: the program would wait for it
+        _check_groups(group, num_groups, "loader")
+    x, moved = x.to(device), y.to(device)
+    group = moved if group is y else group.to(device)
+    return Batch(x, moved, group.long(), torch.arange(len(x), device=device))
 
 
 class _ClassMeans:
@@ -154,11 +169,45 @@ class _ClassMeans:
 
 
 def _check_groups(group: Tensor, num_groups: int, name: str) -> None:
-    if int(group.min()) < 0 or int(group.max()) >= num_groups:
+    low, high = (edge.item() for edge in torch.aminmax(group))
+    if low < 0 or high >= num_groups:
         raise ValueError(
-            f"{name} must hold groups 0..num_groups-1 with num_groups = {num_groups}, "
-            f"got {int(group.min())}..{int(group.max())}"
+            f"{name} must hold groups 0..num_groups-1 with num_groups = {num_groups}, got {low}..{high}"
         )
+
+
+def _known_labels(loader: Iterable) -> tuple[Tensor | None, Tensor | None]:
+    """All y and all groups of a loader, where its set holds them as tensors, so that they can be checked at once."""
+    if isinstance(loader, SplitLoader):
+        return loader.split.y, loader.split.group
+    tensors = getattr(getattr(loader, "dataset", None), "tensors", ())
+    if len(tensors) in (2, 3) and getattr(loader, "collate_fn", None) in (default_collate, default_convert):
+        return tensors[1], tensors[-1]
+    return None, None
+
+
+def _check_labels(y: Tensor, outputs: Tensor, name: str) -> None:
+    """Class labels must have a score each: cross-entropy would stop with an IndexError, or worse on an accelerator."""
+    if outputs.ndim != 2 or y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool or not len(y):
+        return
+    low, high = (edge.item() for edge in torch.aminmax(y))
+    if low < 0 or high >= outputs.shape[1]:
+        raise ValueError(
+            f"{name} must hold labels y of the {outputs.shape[1]} classes that model gives scores for, "
+            f"0..{outputs.shape[1] - 1}, got {low}..{high}"
+        )
+
+
+def _train_mode(model: nn.Module) -> None:
+    model.train()
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if (
+            own
+            and getattr(module, "running_mean", None) is not None
+            and not any(p.requires_grad for p in own)
+        ):
+            module.eval()
 
 
 def _objective(loss_fn: Callable[..., Tensor], outputs: Tensor, batch: Batch) -> Tensor:
@@ -188,19 +237,20 @@ def rounds(
     scheduler=None,
     scheduler_every: str = "step",
 ) -> Iterator[RoundStats]:
-    """Train, and after every pass over `loader` yield its `RoundStats`; stop iterating to stop training.
+    """Train, and after every round, once through `loader`, yield its `RoundStats`; stop iterating to stop training.
 
     loader           anything that can be iterated once a round and yields `Batch`, (x, y) or (x, y, group)
     loss_fn          (outputs, y) -> scalar; with example weights also (outputs, y, reduction="none") -> (M,)
     num_groups       K
-    rounds, max_steps  stop after so many passes, or in mid-pass after so many steps, whichever comes first
-    example_loss     (outputs, y) -> (M,), what class_loss averages; no second forward pass is made
+    rounds, max_steps  stop after so many rounds, or within one after so many steps, whichever comes first
+    example_loss     (outputs, y) -> (M,), what class_loss averages; the forward pass of the step serves
     validation       a Split; its per-class loss, and `score(outputs, y)` if given, are computed after each round
     scheduler        torch scheduler, stepped after every optimiser "step" or "round" (scheduler_every); a
                      ReduceLROnPlateau follows the score, or without one the mean validation loss, whichever its
                      mode, and needs "round"
 
-    The model is in train mode during a round and in between.
+    The model is in train mode during a round and in between, but for normalisation layers whose parameters are frozen
+    (requires_grad False): these stay in eval mode, or their running statistics would move on.
 
     Raises ValueError for arguments out of range, before any training, and when the loss of a round was NaN or
     infinite, naming the round; the weights are then useless.
@@ -220,8 +270,9 @@ def rounds(
         raise ValueError("score needs a validation part to be computed on, got validation=None")
     if validation is not None:
         _check_groups(validation.group, num_groups, "validation")
-    if isinstance(loader, SplitLoader):
-        _check_groups(loader.split.group, num_groups, "loader")
+    known_y, known_group = _known_labels(loader)
+    if known_group is not None and not known_group.is_floating_point() and len(known_group):
+        _check_groups(known_group, num_groups, "loader")
     device = next(model.parameters()).device
 
     steps = 0
@@ -229,10 +280,14 @@ def rounds(
     def step(item: Batch | tuple) -> tuple[Tensor, Tensor, Tensor]:
         """One optimiser step: the objective, and the group and the loss of each example."""
         nonlocal steps
-        batch = _as_batch(item, device)
-        if steps == 0:
-            _check_groups(batch.group, num_groups, "loader")
+        batch = _as_batch(item, device, num_groups)
         outputs = model(batch.x)
+        if steps == 0:
+            for y, name in ((known_y, "loader"), (validation and validation.y, "validation")):
+                if y is not None:
+                    _check_labels(y, outputs, name)
+        if known_y is None and device.type == "cpu":
+            _check_labels(batch.y, outputs, "loader")
         loss = _objective(loss_fn, outputs, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -243,7 +298,7 @@ def rounds(
         return loss.detach(), batch.group, example_loss(outputs.detach(), batch.y)
 
     def train_round() -> tuple[float, _ClassMeans, _ClassMeans]:
-        model.train()
+        _train_mode(model)
         whole, last = _ClassMeans(num_groups, device), _ClassMeans(num_groups, device)
         objective, before = torch.zeros_like(whole.total[0]), steps
         for loss, group, each in map(step, loader):  # by `map` no batch outlives its step
@@ -303,7 +358,7 @@ def fit(
     progress: bool = False,
     **options,
 ) -> list[RoundStats]:
-    """Train for `rounds` passes over `loader` and return their statistics; `model` is trained in place.
+    """Train for `rounds` times through `loader` and return their statistics; `model` is trained in place.
 
     on_round_end  called with each RoundStats; here a method feeds back:
                   fit(..., on_round_end=lambda s: sampler.set_mix(control.update(s.class_loss, s.class_count)))

@@ -1,11 +1,9 @@
 """What a recipe is, what a run of it holds, and the budget that all share."""
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from course_lib import decisions
 from course_lib.data.task import KINDS, Batch, Split, Task
 from course_lib.decisions import Decision
+from course_lib.inputs import as_number, as_size
 from course_lib.priors import class_prior
 from course_lib.recipes.parameters import FILLED, changed, is_plain_loss, paths, said, says
 from course_lib.sampling import ClassMixBatchSampler
@@ -47,14 +46,10 @@ class Budget:
                 f"Budget takes one of steps and epochs, got steps={self.steps} and epochs={self.epochs}"
             )
         for name in ("steps", "batch_size", "steps_per_round"):
-            value = getattr(self, name)
-            if value is not None and whole(value, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+            if getattr(self, name) is not None:  # NumPy's numbers become Python's, which a cache can name
+                object.__setattr__(self, name, as_size(getattr(self, name), name))
         if self.epochs is not None:
-            if isinstance(self.epochs, bool) or not isinstance(self.epochs, Real):
-                raise TypeError(f"epochs must be a number, got {self.epochs!r}")
-            if not 0 < self.epochs < math.inf:
-                raise ValueError(f"epochs must be a finite number > 0, got {self.epochs}")
+            object.__setattr__(self, "epochs", as_number(self.epochs, "epochs", 0, above=True))
 
     def epoch_of(self, task: Task) -> int:
         """Steps once through the task's original training part, at least one."""
@@ -63,19 +58,12 @@ class Budget:
     def steps_for(self, task: Task) -> int:
         """Optimiser steps on this task, all members of an ensemble together."""
         if self.steps is not None:
-            return operator.index(self.steps)
+            return self.steps
         return max(1, round(self.epochs * self.epoch_of(task)))
 
     def steps_per_round_for(self, task: Task) -> int:
         """Steps after which feedback acts."""
         return self.steps_per_round or self.epoch_of(task)
-
-
-def whole(value: object, name: str) -> int:
-    try:
-        return operator.index(None if isinstance(value, bool) else value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
 
 
 @dataclass
@@ -252,8 +240,7 @@ class Recipe:
                 raise TypeError(f"{field} must be a function, got {getattr(self, field)!r}")
         if not isinstance(self.loss, nn.Module):
             is_plain_loss(self.loss)
-        if whole(self.members, "members") < 1:
-            raise ValueError(f"members must be >= 1, got {self.members}")
+        as_size(self.members, "members")
         if not self.kinds or not set(self.kinds) <= ANY:
             raise ValueError(f"kinds must be some of {KINDS}, got {self.kinds!r}")
 

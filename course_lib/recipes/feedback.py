@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from course_lib.data.task import Split
+from course_lib.inputs import as_choice, as_number
 from course_lib.learn2mix import Learn2Mix
 from course_lib.recipes.core import Recipe, Run
 from course_lib.recipes.parameters import says
@@ -92,8 +93,7 @@ def follow_losses(
         "last_batch": lambda s: (s.last_loss, s.last_count),
         "validation": validation,
     }
-    if loss_from not in sources:
-        raise ValueError(f"loss_from must be one of {sorted(sources)}, got {loss_from!r}")
+    as_choice(loss_from, "loss_from", sources)
     run.control = control  # a live panel moves its rate while training runs
     return lambda s: run.sampler.set_mix(control.update(*sources[loss_from](s)))
 
@@ -122,8 +122,7 @@ def follow_excess_losses(run: Run, step: float = 1.0, smoothing: float = 1e-3) -
     The reference is a plain run with the same data, initial weights and number of steps, trained here first: the recipe
     costs twice the budget. The mix is used as it moves; DoReMi trains another network with its average.
     """
-    if not 0 <= smoothing <= 1 or not 0 <= step < float("inf"):
-        raise ValueError(f"smoothing must lie in [0, 1] and step be >= 0, got {smoothing} and {step}")
+    step, smoothing = as_number(step, "step", 0), as_number(smoothing, "smoothing", 0, 1)
     log_mix = _start_mix(run).log()
     present = run.prior > 0
     uniform = present.double() / present.sum()
@@ -156,10 +155,8 @@ def follow_losses_with_weights(run: Run, step: float = 0.5, first: str = "unifor
     losses; with batches_per_update=1 a round is one step, and q lags it by one. A group that the round did not meet
     keeps its q (in the paper it counts as one with loss 0).
     """
-    if not 0 <= step < float("inf"):
-        raise ValueError(f"step must be a finite number >= 0, got {step}")
-    if first not in ("uniform", "prior"):
-        raise ValueError(f"first must be 'uniform' or 'prior', got {first!r}")
+    step = as_number(step, "step", 0)
+    as_choice(first, "first", ("uniform", "prior"))
     present = run.prior > 0
     log_q = torch.where(present, 0.0 if first == "uniform" else run.prior.log(), -torch.inf).log_softmax(0)
 
@@ -188,10 +185,8 @@ def follow_difficulty(run: Run, tau: float = 1.0, act: str = "weights") -> Feedb
 
     A class that validation lacks counts as one of average difficulty. When every example is right nothing changes.
     """
-    if not 0 <= tau < float("inf"):
-        raise ValueError(f"tau must be a finite number >= 0, got {tau}")
-    if act not in ("weights", "mix"):
-        raise ValueError(f"act must be 'weights' or 'mix', got {act!r}")
+    tau = as_number(tau, "tau", 0)
+    as_choice(act, "act", ("weights", "mix"))
     if act == "mix":
         _start_mix(run)
     present, held = run.prior > 0, run.task.validation
@@ -219,8 +214,7 @@ def deferred_weights(
 
     weights  Run -> (N,), as for `weigh`
     """
-    if not 0 <= start <= 1:
-        raise ValueError(f"start must lie in [0, 1], got {start}")
+    start = as_number(start, "start", 0, 1)
 
     def feedback(s: RoundStats) -> None:
         if s.steps >= start * run.steps:
@@ -247,16 +241,14 @@ def follow_examples(run: Run, uniform_share: float = 0.2, score: str = "gradient
     """Importance sampling: examples drawn with probability q, weighted 1 / (N q), so that the objective stays the same.
 
     uniform_share  in [0, 1] of q; it keeps 1 / (N q), and with it the variance, bounded
-    score          what q follows: "gradient_bound", the cited method, or "loss", cheaper by nothing here and no bound
+    score          what q follows: "gradient_bound", the cited one; or "loss", unbiased too, but no bound
 
     Differs from the paper: all examples are scored once a round, with the weights of that moment; the paper scores a
     larger batch before every step, and draws uniformly until that pays.
     """
-    if not 0 <= uniform_share <= 1:
-        raise ValueError(f"uniform_share must lie in [0, 1], got {uniform_share}")
+    uniform_share = as_number(uniform_share, "uniform_share", 0, 1)
     scores = {"gradient_bound": gradient_bounds, "loss": example_losses}
-    if score not in scores:
-        raise ValueError(f"score must be one of {sorted(scores)}, got {score!r}")
+    as_choice(score, "score", scores)
     first = _start_probability(run)
 
     def feedback(s: RoundStats) -> None:
@@ -287,10 +279,11 @@ def easiest_part(
                learning, Kumar et al. 2010); for the first round that network is untrained. "reference": what a plain
                run, trained here first, finds easy (Hacohen & Weinshall 2019); the recipe then costs twice the budget
     """
-    if not (0 < start <= 1 and 0 < full_at <= 1):
-        raise ValueError(f"start and full_at must lie in (0, 1], got {start} and {full_at}")
-    if scored_by not in ("itself", "reference"):
-        raise ValueError(f"scored_by must be 'itself' or 'reference', got {scored_by!r}")
+    start, full_at = (
+        as_number(start, "start", 0, 1, above=True),
+        as_number(full_at, "full_at", 0, 1, above=True),
+    )
+    as_choice(scored_by, "scored_by", ("itself", "reference"))
     first = _start_probability(run)
     group = run.train.group.cpu()
     fixed = example_losses(_plain_twin(run), run.train) if scored_by == "reference" else None
@@ -323,8 +316,7 @@ def retrain_head(run: Run, start: float = 0.7) -> Feedback:
 
     Frozen normalisation layers rest in eval mode (see `training.rounds`).
     """
-    if not 0 < start < 1:
-        raise ValueError(f"start must lie in (0, 1), got {start}")
+    start = as_number(start, "start", 0, 1, above=True, below=True)
     _start_mix(run)
     head = last_linear(run.model)
     present = (run.prior > 0).double()

@@ -16,6 +16,7 @@ from torch.utils.data import BatchSampler, RandomSampler
 from course_lib import augmentation, decisions, losses, resampling
 from course_lib.data.task import Batch, Split
 from course_lib.decisions import Decision
+from course_lib.inputs import as_number, as_size
 from course_lib.priors import class_count, effective_number_weights
 from course_lib.recipes.core import Run, mixed
 from course_lib.recipes.parameters import says
@@ -67,8 +68,7 @@ def power_mix(
 
     batches_per_update, counts  as for `prior_mix`
     """
-    if not 0 <= q <= 1:
-        raise ValueError(f"q must lie in [0, 1], got {q}")
+    q = as_number(q, "q", 0, 1)
     share = torch.where(run.prior > 0, run.prior**q, 0)
     return mixed(run, share / share.sum(), batches_per_update, counts)
 
@@ -178,9 +178,7 @@ def rarest(run: Run) -> int:
 def _chosen_class(run: Run, group: int | None) -> int:
     if group is None:
         return rarest(run)
-    if group not in range(run.task.num_groups):
-        raise ValueError(f"group must be a class 0..{run.task.num_groups - 1}, got {group!r}")
-    return group
+    return as_size(group, "group", 0, run.task.num_groups - 1)
 
 
 @says("(1 - p_y)^gamma")
@@ -331,8 +329,7 @@ def tau_normalised(run: Run, outputs: Tensor, y: Tensor, tau: float = 1.0) -> De
 
     tau  >= 0; 0 leaves the lengths as they are. The paper chooses it on validation, from [0, 1].
     """
-    if not 0 <= tau < math.inf:
-        raise ValueError(f"tau must be a finite number >= 0, got {tau}")
+    tau = as_number(tau, "tau", 0)
     last = last_linear(run.model)
     bias = torch.zeros(last.out_features) if last.bias is None else last.bias.detach()
     norm = last.weight.detach().double().norm(dim=1).clamp_min(1e-12)

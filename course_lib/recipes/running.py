@@ -1,7 +1,6 @@
 """From a recipe to a trained network: `start` makes everything ready, `train` takes the steps."""
 
 import copy
-import operator
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.data.task import Task
-from course_lib.recipes.core import Budget, Recipe, Run, no_feedback, whole
+from course_lib.inputs import as_seed, as_size
+from course_lib.recipes.core import Budget, Recipe, Run, no_feedback
 from course_lib.recipes.parameters import is_plain_loss
 from course_lib.training import RoundStats, SplitLoader, rounds
 
@@ -68,17 +68,15 @@ def start(recipe: Recipe, task: Task, budget: Budget, seed: int = 0, member: int
         raise ValueError(
             f"{recipe.name} is meant for {sorted(recipe.kinds)}, got a {task.kind} task ({task.name})"
         )
-    if not 0 <= whole(seed, "seed") < 2**32:  # to torch's generator 2**32 is 0 again
-        raise ValueError(f"seed must lie in 0..2**32 - 1, got {seed}")
-    if not 0 <= whole(member, "member") < recipe.members:
-        raise ValueError(f"member must lie in 0..{recipe.members - 1} for {recipe.name}, got {member}")
+    seed = as_seed(seed)  # to torch's generator 2**32 is 0 again
+    member = as_size(member, f"member of {recipe.name}", 0, recipe.members - 1)
     total = budget.steps_for(task)
     if total < recipe.members:
         raise ValueError(
             f"steps must be at least one for each of the {recipe.members} members of {recipe.name}, got {total}"
         )
     steps = total // recipe.members + (member < total % recipe.members)
-    spawned = np.random.SeedSequence([operator.index(seed), operator.index(member)]).spawn(len(STREAMS))
+    spawned = np.random.SeedSequence([seed, member]).spawn(len(STREAMS))
     streams = {
         name: int(sequence.generate_state(1)[0]) for name, sequence in zip(STREAMS, spawned, strict=True)
     }
@@ -86,7 +84,7 @@ def start(recipe: Recipe, task: Task, budget: Budget, seed: int = 0, member: int
     model = _fresh_model(task).to(task.train.x.device)
     train_part = recipe.resample(task.train, torch.Generator().manual_seed(streams["data"]))
     generator = torch.Generator().manual_seed(streams["augmentation"])
-    run = Run(recipe, task, train_part, budget, steps, generator, int(seed), int(member), streams)
+    run = Run(recipe, task, train_part, budget, steps, generator, seed, member, streams)
     run.model = recipe.adapt(model, run).to(task.train.x.device)
     if isinstance(recipe.loss, nn.Module):
         run.loss = _module_loss(recipe.loss)

@@ -36,7 +36,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def drawn_by(sampler, passes: int = 1) -> torch.Tensor:
-    return torch.cat([rows.as_subclass(torch.Tensor) for _ in range(passes) for rows in sampler])
+    return torch.cat([rows.tensor for _ in range(passes) for rows in sampler])
 
 
 def sorted_labels(*counts: int) -> torch.Tensor:

@@ -2,10 +2,15 @@
 
 import copy
 import io
+import json
 import pickle
+import random
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
+import skorch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +49,7 @@ def batches_of(sampler, passes: int = 1) -> list[list[int]]:
 
 def drawn_by(sampler, passes: int = 1) -> torch.Tensor:
     """All row numbers in the order of drawing."""
-    return torch.cat([rows.as_subclass(torch.Tensor) for _ in range(passes) for rows in sampler])
+    return torch.cat([rows.tensor for _ in range(passes) for rows in sampler])
 
 
 @st.composite
@@ -542,9 +547,89 @@ def test_rows_index_like_a_tensor_and_iterate_as_ints():
     assert torch.equal(weight.grad, torch.bincount(plain, minlength=36).float())
 
 
-def test_what_is_computed_from_rows_is_a_plain_tensor():
+def test_rows_serve_where_torch_takes_an_index_tensor():
+    rows, x = next(iter(class_engine())), torch.randn(36, 2)
+    plain = rows.tensor
+    assert torch.equal(x.index_select(0, rows), x[plain]) and torch.equal(
+        torch.take(x, index=rows), x.take(plain)
+    )
+    x[rows] = 0.0
+    assert not x[plain].any()
+    assert torch.equal(x[rows, ...], x[plain]) and torch.equal(x[rows, 1], x[plain, 1])
+    assert torch.equal(torch.cat([x[rows], x])[:, 1], torch.cat([x[plain, 1], x[:, 1]]))
+    found = torch.zeros(36).index_add(0, rows, torch.ones(len(rows)))
+    assert torch.equal(found, torch.bincount(plain, minlength=36).float())
+
+
+def test_rows_are_a_list_that_cannot_be_changed():
+    """A changed list would index with the old numbers."""
     rows = next(iter(class_engine()))
-    assert {type(t) for t in (rows + 1, rows[1:], rows[0], rows.clone(), rows.unique())} == {torch.Tensor}
+    before = list(rows)
+    assert isinstance(rows, list) and all(type(i) is int for i in rows) and rows == rows.tensor.tolist()
+    for change_it in (
+        lambda: rows.append(1), lambda: rows.extend([1]), lambda: rows.insert(0, 1), lambda: rows.pop(),
+        lambda: rows.remove(rows[0]), lambda: rows.clear(), lambda: rows.sort(), lambda: rows.reverse(),
+        lambda: rows.__setitem__(0, 1), lambda: rows.__delitem__(0), lambda: rows.__iadd__([1]),
+        lambda: rows.__imul__(2), lambda: random.shuffle(rows),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="take list"):
+            change_it()
+    assert rows == before == rows.tensor.tolist()
+
+
+class SparseTable(Dataset):
+    """A set that reads a SciPy table a batch at a time, by `__getitems__`."""
+
+    def __init__(self) -> None:
+        self.table, self.labels = scipy.sparse.csr_array(np.diag(np.arange(36.0))), np.arange(36) % 3
+
+    def __len__(self) -> int:
+        return 36
+
+    def __getitems__(self, rows: list[int]) -> list[tuple[torch.Tensor, int]]:
+        x = torch.from_numpy(self.table[rows].toarray())
+        return list(zip(x, self.labels[rows], strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@ENGINES
+def test_a_set_that_reads_a_scipy_table_by_getitems_serves(make, workers):
+    got = [
+        x.argmax(1).tolist() for x, _ in DataLoader(SparseTable(), batch_sampler=make(), num_workers=workers)
+    ]
+    assert [sorted(rows) for rows in got] == [sorted(rows) for rows in batches_of(make())]
+
+
+@ENGINES
+def test_tables_of_scipy_and_pandas_and_lists_take_rows(make):
+    rows = next(iter(make()))
+    assert scipy.sparse.csr_matrix(np.eye(36))[rows].shape == (len(rows), 36)
+    assert pd.DataFrame(np.arange(36)).iloc[rows][0].tolist() == list(rows)
+    assert [0] + rows == [0, *rows] and json.loads(json.dumps(rows)) == rows
+
+
+@pytest.mark.parametrize(
+    ("argument", "batch_size"), [("sampler", None), ("batch_sampler", 1)], ids=["one gather", "row by row"]
+)
+def test_skorch_trains_on_class_mix_batches(argument, batch_size):
+    labels = torch.arange(60) % 3
+    x = torch.randn(60, 4, generator=generator()) + 2 * labels[:, None]
+    torch.manual_seed(0)
+    how = {
+        f"iterator_train__{argument}": ClassMixBatchSampler(labels, 12, [0.5, 0.3, 0.2]),
+        "iterator_train__batch_size": batch_size,
+    }
+    net = skorch.NeuralNetClassifier(
+        torch.nn.Linear, module__in_features=4, module__out_features=3, criterion=torch.nn.CrossEntropyLoss,
+        batch_size=20, train_split=None, max_epochs=30, lr=0.1, verbose=0, **how,
+    )  # fmt: skip
+    assert (net.fit(x, labels).predict(x) == labels.numpy()).mean() > 0.6
+
+
+@ENGINES
+def test_batches_of_batches_are_refused(make):
+    with pytest.raises(TypeError, match="batch_sampler=sampler"):
+        next(iter(DataLoader(TensorDataset(torch.arange(36)), sampler=make(), batch_size=8)))
 
 
 @pytest.mark.parametrize(
@@ -553,6 +638,62 @@ def test_what_is_computed_from_rows_is_a_plain_tensor():
 def test_rows_survive_a_copy_and_a_pickle(clone):
     rows = next(iter(class_engine()))
     assert type(clone(rows)) is Rows and list(clone(rows)) == list(rows)
+
+
+# ---- how much the counts vary -------------------------------------------------------------------------------
+
+
+def rare_counts(counts: str, batches: int = 4000) -> torch.Tensor:
+    labels = labels_of(4900, 100)
+    sampler = ClassMixBatchSampler(labels, 32, [0.98, 0.02], batches_per_epoch=batches, counts=counts)
+    return torch.stack([labels[rows].sum() for rows in sampler]).double()
+
+
+def test_exact_counts_are_stratified_and_multinomial_ones_vary_as_chance_has_it():
+    """The numbers of the docstring: 36 % of exact batches hold no rare example, 52 % of independent draws."""
+    exact, drawn = rare_counts("exact"), rare_counts("multinomial")
+    assert (exact == 0).double().mean().item() == pytest.approx(0.36, abs=0.02) and exact.max() == 1
+    assert (drawn == 0).double().mean().item() == pytest.approx(0.98**32, abs=0.03) and drawn.max() > 2
+    assert drawn.mean().item() == pytest.approx(0.64, abs=0.05)
+    assert drawn.var().item() == pytest.approx(32 * 0.02 * 0.98, rel=0.1)  # the binomial's
+    assert exact.var().item() == pytest.approx(0.64 * 0.36, rel=0.05)
+
+
+def test_multinomial_counts_are_those_of_a_shuffled_loader_in_distribution():
+    labels = labels_of(4900, 100)
+    loader = DataLoader(TensorDataset(labels), batch_size=32, shuffle=True, generator=generator(1))
+    shuffled = torch.tensor([part.sum() for _ in range(25) for (part,) in loader]).double()
+    drawn = rare_counts("multinomial")
+    for count in range(4):
+        assert (drawn == count).double().mean() == pytest.approx(
+            float((shuffled == count).double().mean()), abs=0.035
+        )
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6).filter(any), st.integers(1, 9), st.integers(0, 99))
+def test_multinomial_batches_hold_exactly_M_and_spare_share_zero(weights, batch_size, seed):
+    mix = torch.tensor(weights, dtype=torch.float64)
+    labels = torch.arange(len(weights)).repeat(3)
+    sampler = ClassMixBatchSampler(labels, batch_size, mix / mix.sum(), counts="multinomial", seed=seed)
+    for rows in sampler:
+        assert len(rows) == batch_size and (mix[labels[rows]] > 0).all()
+
+
+def test_multinomial_counts_follow_rows_of_a_mix_and_deal_from_decks():
+    labels = torch.arange(40) % 2
+    sampler = ClassMixBatchSampler(
+        labels, 5, [[1.0, 0.0], [0.0, 1.0]], batches_per_epoch=8, counts="multinomial"
+    )
+    got = [labels[rows].unique().tolist() for rows in sampler]
+    assert got == [[0], [1]] * 4
+    even = ClassMixBatchSampler(torch.zeros(40, dtype=torch.long), 8, [1.0], counts="multinomial")
+    assert sorted(drawn_by(even).tolist()) == list(range(40)), "each example once"
+
+
+def test_unknown_counts_are_named():
+    with pytest.raises(ValueError, match="counts must be one of"):
+        ClassMixBatchSampler([0, 1], 2, [0.5, 0.5], counts="poisson")
 
 
 # ---- drawn example by example -------------------------------------------------------------------------------
@@ -648,7 +789,7 @@ def test_weighting_a_class_equals_mixing_it_in_expectation():
 
     def monte_carlo(shares, weight):
         sampler = ClassMixBatchSampler(labels, 16, shares, batches_per_epoch=20_000)
-        rows = torch.stack([rows.as_subclass(torch.Tensor) for rows in sampler])
+        rows = torch.stack([rows.tensor for rows in sampler])
         means = (weight[labels][rows][..., None] * gradient[rows]).mean(1)
         return means.mean(0), means.std(0)
 
@@ -795,16 +936,13 @@ def test_shares_too_small_for_float32_are_drawn_as_often_as_they_should():
     sampler = ExampleBatchSampler(probability / probability.sum(), 7, batches_per_epoch=1, seed=3)
     ticket = torch.rand(7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     reached = (probability / probability.sum()).cumsum(0)
-    assert (
-        next(iter(sampler)).tolist() == torch.searchsorted(reached / reached[-1], ticket, right=True).tolist()
-    )
+    assert next(iter(sampler)) == torch.searchsorted(reached / reached[-1], ticket, right=True).tolist()
 
 
 def test_seed_zero_is_the_default():
     probability = torch.full((50,), 0.02, dtype=torch.float64)
-    assert (
-        next(iter(ExampleBatchSampler(probability, 9))).tolist()
-        == next(iter(ExampleBatchSampler(probability, 9, seed=0))).tolist()
+    assert next(iter(ExampleBatchSampler(probability, 9))) == next(
+        iter(ExampleBatchSampler(probability, 9, seed=0))
     )
 
 
@@ -849,7 +987,7 @@ def test_a_tiny_class_dealt_very_often_follows_the_samplers_own_seed():
 
     def stream(global_seed):
         torch.manual_seed(global_seed)
-        return [rows.tolist() for rows in ClassMixBatchSampler(labels, 20, [0.1, 0.9], batches_per_epoch=5)]
+        return list(ClassMixBatchSampler(labels, 20, [0.1, 0.9], batches_per_epoch=5))
 
     assert stream(0) == stream(1)
     dealt = torch.tensor(stream(0)).flatten()
@@ -863,7 +1001,7 @@ def test_the_default_seed_of_both_samplers_is_zero():
         ClassMixBatchSampler(labels, 8, [0.5, 0.5]),
         ClassMixBatchSampler(labels, 8, [0.5, 0.5], seed=0),
     )
-    assert [r.tolist() for r in one] == [r.tolist() for r in other]
+    assert list(one) == list(other)
 
 
 def test_rows_pass_keyword_arguments_on():
