@@ -216,12 +216,10 @@ def test_group_dro_bears_losses_whose_exponential_does_not_exist(cancer):
     """1420 and 1 are class losses of the course's own mean estimation; exp(0.5 * 1420) is infinite."""
     run = start(RECIPES["group_dro"], cancer, BUDGET)
     feedback = run.recipe.feedback(run)
-    for losses, worst in (([1420.0, 1.0], 0), ([1.0, 1e6], 1), ([1.0, 2.0], 1)):
+    for losses in ([1420.0, 1.0], [1.0, 1e6], [1.0, 2.0]):
         feedback(stats_of(losses))
-        assert torch.isfinite(run.weight).all() and run.weight.double().mean().item() == pytest.approx(
-            1, rel=1e-5
-        )
-    assert run.weight[run.train.group == worst].min() > 1
+        assert torch.isfinite(run.weight).all() and run.weight.mean().item() == pytest.approx(1, rel=1e-4)
+    assert run.weight[run.train.group == 1].min() > 1
     feedback(stats_of([2e6, 0.0]))
     assert run.weight[run.train.group == 0].min() > 1, "no share was lost for good"
 

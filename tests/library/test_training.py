@@ -374,6 +374,99 @@ def test_label_beyond_num_groups_is_named(where):
         run(loader=loader, num_groups=2, **options)
 
 
+class Stream:
+    """Batches that nobody can look through beforehand; the second holds a wrong label."""
+
+    def __init__(self, wrong_y=0, wrong_group=None):
+        y = torch.arange(12) % K
+        self.batches = [(torch.randn(12, 4), y.clone(), y.clone()) for _ in range(2)]
+        self.batches[1][1][5] = wrong_y
+        if wrong_group is not None:
+            self.batches[1][2][5] = wrong_group
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize("wrong", [K, -1])
+@pytest.mark.parametrize("how", ["DataLoader", "batch_size=None", "SplitLoader", "validation"])
+def test_a_wrong_label_in_a_later_batch_is_named_before_the_first_step(how, wrong):
+    """It used to be an IndexError from inside the loss, after the weights had moved."""
+    split, model = make_split(), make_model()
+    group, y = split.group, split.y.clone()
+    y[-1] = wrong
+    bad, options = Split(split.x, y, group), {}
+    loader = {
+        "DataLoader": lambda: DataLoader(TensorDataset(bad.x, bad.y, bad.group), batch_size=10),
+        "batch_size=None": lambda: DataLoader(
+            TensorDataset(bad.x, bad.y, bad.group), batch_size=None,
+            sampler=ClassMixBatchSampler(group, 10, class_prior(group)),
+        ),
+        "SplitLoader": lambda: make_loader(bad),
+        "validation": lambda: make_loader(split),
+    }[how]()  # fmt: skip
+    if how == "validation":
+        options["validation"] = bad
+    before = weights_of(model)
+    with pytest.raises(
+        ValueError, match=rf"{'validation' if options else 'loader'} must hold labels y .* got"
+    ):
+        run(model, loader, **options)
+    assert torch.equal(weights_of(model), before)
+
+
+def test_a_wrong_label_in_a_stream_is_named_not_an_index_error():
+    with pytest.raises(ValueError, match=rf"labels y of the 3 classes .* got 0\.\.{K}"):
+        run(loader=Stream(wrong_y=K))
+    with pytest.raises(ValueError, match=rf"groups 0\.\.num_groups-1 with num_groups = 3, got 0\.\.{K}"):
+        run(loader=Stream(wrong_group=K))
+
+
+def test_a_wrong_group_of_a_known_set_is_named_before_the_first_step():
+    split, model = make_split(), make_model()
+    y = split.y.clone()
+    y[-1] = 7
+    before = weights_of(model)
+    with pytest.raises(ValueError, match="must hold groups"):
+        run(model, DataLoader(TensorDataset(split.x, y), batch_size=10))
+    assert torch.equal(weights_of(model), before)
+
+
+def test_labels_that_the_set_changes_on_the_way_are_not_judged_by_what_it_holds():
+    """A collate_fn of one's own may number the classes anew."""
+    split = make_split()
+
+    def from_zero(items):
+        x, y = zip(*items, strict=True)
+        return torch.stack(x), torch.stack(y) - 10
+
+    loader = DataLoader(TensorDataset(split.x, split.y + 10), batch_size=10, collate_fn=from_zero)
+    assert len(run(loader=loader)) == 2
+
+
+def test_frozen_normalisation_rests_and_trainable_one_does_not():
+    model = make_model(0, nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 6), nn.BatchNorm1d(6, affine=False))
+    frozen, free = model[1], model[4]
+    frozen.requires_grad_(False)
+    run(model)
+    assert frozen.num_batches_tracked == 0 and not frozen.training
+    assert free.num_batches_tracked == 18 and free.training
+
+
+def test_a_round_is_drawn_whole_for_an_accelerator_and_in_turn_for_the_cpu():
+    """So that the numbers of its rows are sent once a round; the batches are the same."""
+    split = make_split()
+    one, other = make_loader(split), make_loader(split)
+    in_turn = [rows.clone() for rows in one._rows(torch.device("cpu"))]
+    sent = []
+    for rows in other._rows(torch.device("meta")):
+        sent.append(rows.shape)
+    assert sent == [rows.shape for rows in in_turn]
+    assert all(rows._base is not None for rows in other._rows(torch.device("meta"))), "views of what was sent"
+    lists = SplitLoader(split, BatchSampler(RandomSampler(split.y), 7, drop_last=False))
+    assert sum(len(rows) for rows in lists._rows(torch.device("meta"))) == 90
+
+
 def test_example_loss_that_is_a_mean_is_named():
     with pytest.raises(ValueError, match=r"example_loss must give one loss per example, \(10,\), got \(\)"):
         run(example_loss=F.cross_entropy)
