@@ -223,7 +223,7 @@ class ClassMixBatchSampler(_Rounds):
         empty = [k for k, rows in enumerate(self._members) if wanted[k] and len(rows) == 0]
         if empty:
             raise ValueError(f"mix gives a positive share to class {empty}, which has no example")
-        self._mix, self._row = mix, 0
+        self._mix, self._row = mix.clone(), 0  # what came in may be the caller's own
 
     @property
     def mix(self) -> Tensor:
@@ -325,7 +325,7 @@ class ExampleBatchSampler(_Rounds):
                 f"probability must have shape ({self.num_examples},), one share per example, got {shape}; "
                 "from weights per class w: w[labels] / w[labels].sum()"
             )
-        self._probability = as_shares(probability, name="probability")
+        self._probability = as_shares(probability, name="probability", num_examples=self.num_examples).clone()
         reached = self._probability.cumsum(0)
         self._reached = reached / reached[-1]
 

@@ -236,9 +236,7 @@ def _same(outputs: Tensor) -> Tensor:
 @says("threshold chosen on validation")
 def tuned(run: Run, outputs: Tensor, y: Tensor, metric: str = "balanced_accuracy") -> Decision:
     """A threshold for two classes, tau of the logit adjustment for more, chosen on validation."""
-    if run.task.num_groups == 2:
-        return decisions.tune_threshold(outputs, y, metric=metric)
-    return decisions.tune_tau(outputs, y, run.task.train_prior.clamp_min(1e-12), metric=metric)
+    return decisions.tuned(outputs, y, metric, run.task.train_prior)
 
 
 @says("divide the odds by the shift")
@@ -259,35 +257,11 @@ def mix_corrected(run: Run, outputs: Tensor, y: Tensor) -> Decision:
 
 @says("divide the odds by a prior that EM estimates")
 def em_prior(run: Run, outputs: Tensor, y: Tensor) -> Decision:
-    """From the class shares that the loss saw last to those that EM estimates on the validation outputs, labels unseen.
+    """From the class shares that the loss saw last to those that EM finds in the very examples to be decided.
 
-    For a prior of deployment that nobody knows: validation stands for the unlabelled data there. Trust it as far as the
-    probabilities are right.
+    No label is used, so the test part itself may serve; trust it as far as the probabilities are right.
     """
-    target = estimate_prior(outputs, run.trained_prior)
-    return decisions.prior_correction(run.trained_prior, target)
-
-
-def estimate_prior(
-    outputs: Tensor, train_prior: Tensor, *, tolerance: float = 1e-9, max_updates: int = 10_000
-) -> Tensor:
-    """Class shares (K,) float64 of unlabelled examples, by EM from a classifier's scores.
-
-    outputs      (N, K) scores, right for train_prior
-    train_prior  (K,) class shares that the loss saw; a class with share 0 keeps 0
-    tolerance    stop when no share moves more than this in an update
-
-    E: p_i(k) ~ p_train(k | x_i) * share_k / train_prior_k; M: share_k = mean of p_i(k).
-    Source: Saerens et al. 2002, Neural Computation 14, eq. 2.9.
-    """
-    train = train_prior.double()
-    score = torch.where(train > 0, outputs.double().cpu() - train.clamp_min(1e-300).log(), -math.inf)
-    share = train
-    for _ in range(max_updates):
-        before, share = share, torch.softmax(score + share.log(), 1).mean(0)
-        if (share - before).abs().max() <= tolerance:
-            break
-    return share
+    return decisions.em_prior(run.trained_prior)
 
 
 @says("argmax, on shifted logits")
@@ -333,7 +307,7 @@ def tau_normalised(run: Run, outputs: Tensor, y: Tensor, tau: float = 1.0) -> De
     last = last_linear(run.model)
     bias = torch.zeros(last.out_features) if last.bias is None else last.bias.detach()
     norm = last.weight.detach().double().norm(dim=1).clamp_min(1e-12)
-    return Decision(adjust=ScaledScores(bias.double().cpu(), norm.cpu(), tau))
+    return Decision(adjust=ScaledScores(bias.double().cpu(), norm.cpu(), tau), says=f"tau {tau:g}")
 
 
 def last_linear(model: nn.Module) -> nn.Linear:

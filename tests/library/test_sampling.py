@@ -256,6 +256,12 @@ def test_caller_changing_its_tensors_changes_nothing():
     sampler, twin = ClassMixBatchSampler(labels, 2, mix), ClassMixBatchSampler(labels.clone(), 2, mix.clone())
     labels.zero_(), mix.zero_(), sampler.mix.zero_()
     assert batches_of(sampler, 3) == batches_of(twin, 3)
+    q = torch.full((9,), 1 / 9, dtype=torch.float64)
+    sampler, twin = ExampleBatchSampler(q, 2), ExampleBatchSampler(q.clone(), 2)
+    q.zero_(), sampler.probability.zero_()
+    assert batches_of(sampler, 3) == batches_of(
+        twin, 3
+    ) and sampler.probability.sum().item() == pytest.approx(1)
 
 
 # ---- rows of a mix in turn ----------------------------------------------------------------------------------
