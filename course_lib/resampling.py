@@ -14,33 +14,36 @@ from sklearn.base import clone
 from torch import Generator, Tensor
 
 from course_lib.data import Split
-from course_lib.priors import class_count
+from course_lib.inputs import as_counts, as_generator, as_labels, as_size, as_tensor
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 2**20  # distances held at a time, 8 MB in float64
 
 
-def _counts(
+def _checked(
     split: Split, generator: Generator, target_count, default: Callable
-) -> tuple[list[int], list[int]]:
-    """Class counts as they are and as wanted; checks the three arguments that every resampler shares."""
-    if not isinstance(generator, Generator):
-        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
+) -> tuple[Split, list[int], list[int]]:
+    """The split as tensors, its class counts and those wanted; checks the arguments that every resampler shares."""
+    as_generator(generator)
     if not len(split.x) == len(split.y) == len(split.group):
         raise ValueError(f"split must hold as many x as y and group, got {[len(part) for part in split]}")
-    have = class_count(split.group)
+    x, y = as_tensor(split.x, "x").detach(), as_tensor(split.y, "y")
+    group = as_labels(split.group, "group")
+    have = torch.bincount(group)
+    y, group = y.to(x.device), group.to(x.device)
+    # Where label and group are one, one tensor stays both: training gathers it once.
+    same = split.group is split.y and y.dtype == torch.int64
+    split = Split(x, y, y if same else group)
     if target_count is None:
         level = int(default(have[have > 0]))
-        return have.tolist(), [level if n else 0 for n in have.tolist()]
-    want = torch.as_tensor(target_count)
-    if want.is_floating_point() or want.is_complex() or want.dtype == torch.bool:
-        raise TypeError(f"target_count must be whole numbers, got dtype {want.dtype}")
-    if want.ndim != 1 or len(want) < len(have) or (want < 0).any() or not want.any():
+        return split, have.tolist(), [level if n else 0 for n in have.tolist()]
+    want = as_counts(target_count, "target_count")
+    if len(want) < len(have) or (want != want.round()).any():
         raise ValueError(
-            f"target_count must be {len(have)} counts >= 0, not all of them 0, got {want.tolist()}"
+            f"target_count must be {len(have)} whole numbers, one for each class, got {want.tolist()}"
         )
-    return have.tolist() + [0] * (len(want) - len(have)), want.tolist()
+    return split, have.tolist() + [0] * (len(want) - len(have)), want.long().tolist()
 
 
 def _no_fewer(have: list[int], want: list[int]) -> None:
@@ -76,7 +79,7 @@ def random_oversample(
     >>> random_oversample(few, torch.Generator().manual_seed(0)).x
     tensor([0., 1., 2., 3., 3., 3.])
     """
-    have, want = _counts(split, generator, target_count, torch.max)
+    split, have, want = _checked(split, generator, target_count, torch.max)
     _no_fewer(have, want)
     device = split.group.device
     kept = [torch.arange(len(split.x), device=device)]
@@ -100,7 +103,7 @@ def random_undersample(
     >>> random_undersample(few, torch.Generator().manual_seed(0)).y
     tensor([0, 1])
     """
-    have, want = _counts(split, generator, target_count, torch.min)
+    split, have, want = _checked(split, generator, target_count, torch.min)
     device = split.group.device
     kept = []
     for k, (n, m) in enumerate(zip(have, want, strict=True)):
@@ -191,33 +194,25 @@ def _label_of_group(split: Split, who: str) -> Tensor:
     return label
 
 
-def _check_smote(split: Split, k_neighbors: int, categorical: Sequence[int]) -> None:
-    if isinstance(k_neighbors, bool) or not isinstance(k_neighbors, int):
-        raise TypeError(f"k_neighbors must be a whole number, got {k_neighbors!r}")
-    if k_neighbors < 1:
-        raise ValueError(f"k_neighbors must be >= 1, got {k_neighbors}")
-    advice = (
-        "a blend of two categories is no category: use imblearn.over_sampling.SMOTENC, through "
-        "from_imblearn(SMOTENC(categorical_features=...))"
-    )
-    if len(categorical):
-        raise TypeError(f"smote takes numeric columns only, got categorical = {list(categorical)}; {advice}")
-    if not split.x.is_floating_point():
+def _check_smote(x: Tensor) -> None:
+    if not x.is_floating_point():
         raise TypeError(
-            f"x must be floating point, got {split.x.dtype}; if its whole numbers are categories, {advice}"
+            f"x must be floating point, got {x.dtype}; if its whole numbers are categories, a blend of two is none: "
+            "use imblearn.over_sampling.SMOTENC, through from_imblearn(SMOTENC(categorical_features=...))"
         )
-    if not torch.isfinite(split.x).all():
+    if not torch.isfinite(x).all():
         raise ValueError("x must be finite, got NaN or infinity: fill the gaps first, by the training part")
 
 
 def smote_with_report(
     split: Split, generator: Generator, *, k_neighbors: int = 5, strict: bool = True,
-    target_count: Sequence[int] | Tensor | None = None, categorical: Sequence[int] = (),
+    target_count: Sequence[int] | Tensor | None = None,
 ) -> tuple[Split, SmoteReport]:  # fmt: skip
     """`smote`, and how each synthetic row came about; with strict=False the report says what had to give."""
-    have, want = _counts(split, generator, target_count, torch.max)
+    split, have, want = _checked(split, generator, target_count, torch.max)
     _no_fewer(have, want)
-    _check_smote(split, k_neighbors, categorical)
+    k_neighbors = as_size(k_neighbors, "k_neighbors")
+    _check_smote(split.x)
     label = _label_of_group(split, "smote")
     small = [(c, n) for c, (n, m) in enumerate(zip(have, want, strict=True)) if m > n and n <= k_neighbors]
     notes = tuple(
@@ -231,7 +226,7 @@ def smote_with_report(
             f"k_neighbors = {k_neighbors} needs {k_neighbors + 1} examples of a class, "
             f"class {c} has {n}: {cure}, or pass strict=False to use what there is"
         )
-    x, device = split.x.detach(), split.x.device
+    x, device = split.x, split.x.device
     bases, partners, gaps = [], [], []
     used = torch.zeros(len(have), dtype=torch.int64)
     for c, (n, m) in enumerate(zip(have, want, strict=True)):
@@ -259,7 +254,7 @@ def smote_with_report(
 
 def smote(
     split: Split, generator: Generator, *, k_neighbors: int = 5, strict: bool = True,
-    target_count: Sequence[int] | Tensor | None = None, categorical: Sequence[int] = (),
+    target_count: Sequence[int] | Tensor | None = None,
 ) -> Split:  # fmt: skip
     """Adds points between an example and one of its nearest neighbours of the same class (SMOTE).
 
@@ -269,25 +264,20 @@ def smote(
     strict        False: a class of n <= k_neighbors examples takes n - 1 neighbours, a single example is
                   copied, and the log says so (one line of level WARNING, logger "course_lib.resampling")
     target_count  (K,) counts to reach, none below what is there; default: the largest class
-    categorical   columns of x that hold categories; any is refused with a pointer to SMOTENC
 
     The originals come first, unchanged; synthetic rows follow, class by class. An empty class stays empty.
     Images and other shapes are flattened to find neighbours, which is dubious: the blend of two pictures is
-    rarely a picture. Prefer `augmentation` for them.
+    rarely a picture. Prefer `augmentation` for them. A blend of two categories is none either: imbalanced-learn's
+    SMOTENC, by `from_imblearn`, keeps the columns that hold them.
     A synthetic point brings no information that its class did not hold. It claims that what lies between two
     neighbours is of their class, which is false where another class lies between.
 
     Raises ValueError for a class too small for k_neighbors, an unreachable count, non-finite x or y as above;
-    TypeError for x that is not floating point or categorical columns.
+    TypeError for x that is not floating point.
     Source: Chawla et al. 2002, doi:10.1613/jair.953.
     """
     made, report = smote_with_report(
-        split,
-        generator,
-        k_neighbors=k_neighbors,
-        strict=strict,
-        target_count=target_count,
-        categorical=categorical,
+        split, generator, k_neighbors=k_neighbors, strict=strict, target_count=target_count
     )
     if report.notes:
         logger.warning("smote: %s", "; ".join(report.notes))
@@ -307,17 +297,18 @@ def from_imblearn(sampler) -> Callable[[Split, Generator], Split]:
     x is flattened for it, (N, ...) -> (N, D), and its shape, dtype and device are restored. A sampler that
     selects examples keeps whatever y they have; one that makes examples needs y to be one label per group.
     Whole-number x is handed over as float64, so that a fraction shows: TypeError then, no silent cast back.
-    Training part only. Raises ValueError naming the sampler when it refuses the split.
+    Training part only. Raises ValueError naming the sampler when it refuses the split, or when it is a pipeline that
+    gives x other columns than it had.
     """
     if not (hasattr(sampler, "fit_resample") and hasattr(sampler, "get_params")) or isinstance(sampler, type):
         raise TypeError(f"sampler must be an object with fit_resample and get_params, got {sampler!r}")
 
     def resample(split: Split, generator: Generator) -> Split:
-        _counts(split, generator, None, torch.max)
+        split, _, _ = _checked(split, generator, None, torch.max)
         fresh = clone(sampler)
         seeds = sorted(name for name in fresh.get_params() if name.split("__")[-1] == "random_state")
         fresh.set_params(**{name: int(_randint(2**31 - 1, 1, generator, "cpu")) for name in seeds})
-        x = split.x.detach()
+        x = split.x
         whole = not x.is_floating_point()
         # whole numbers as float64, or they would be cast back unseen; NumPy lacks bfloat16
         wide = torch.float64 if whole or x.dtype == torch.float64 else torch.float32
@@ -327,6 +318,11 @@ def from_imblearn(sampler) -> Callable[[Split, Generator], Split]:
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"sampler {sampler!r} refused the split: {error}") from error
         made, group = torch.as_tensor(made), torch.as_tensor(group, device=x.device).to(split.group.dtype)
+        if made.shape != (len(group), table.shape[1]):
+            raise ValueError(
+                f"sampler {sampler!r} must keep the {table.shape[1]} columns of x and give a label per row, got "
+                f"{tuple(made.shape)} with {len(group)} labels: leave steps that change the columns out of it"
+            )
         rows = torch.as_tensor(getattr(fresh, "sample_indices_", []), dtype=torch.int64)
         if len(rows) == len(made) and torch.equal(table[rows], made):
             return split.take(rows.to(x.device))

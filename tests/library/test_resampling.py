@@ -3,18 +3,22 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from imblearn.combine import SMOTEENN
 from imblearn.over_sampling import ADASYN, SMOTE, SMOTENC, SVMSMOTE, BorderlineSMOTE, RandomOverSampler
+from imblearn.pipeline import make_pipeline
 from imblearn.under_sampling import EditedNearestNeighbours, RandomUnderSampler, TomekLinks
 from scipy.stats import chisquare
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils import check_random_state
 
 from course_lib import resampling
@@ -134,8 +138,10 @@ def test_bad_splits_and_generators_are_refused(resample):
         resample(split, 0)
     with pytest.raises(ValueError, match="split must hold as many x as y and group"):
         resample(split._replace(y=split.y[1:]), seeded())
-    with pytest.raises(ValueError, match="labels"):
+    with pytest.raises(ValueError, match=r"^group must be one label per example"):
         resample(split.take(torch.zeros(0, dtype=torch.int64)), seeded())
+    with pytest.raises(ValueError, match=r"^group must be .* negative label -1"):
+        resample(split._replace(group=split.group - 1), seeded())
 
 
 # ---- random over- and under-sampling ----------------------------------------------------------------------
@@ -210,15 +216,57 @@ def test_chosen_counts_are_reached():
         ),
         (smote, [20, 9], ValueError, "9 examples of class 1"),
         (random_undersample, [20, 11], ValueError, "11 examples of class 1, which has only 10"),
-        (random_undersample, [20], ValueError, r"target_count must be 2 counts >= 0.*got \[20\]"),
+        (
+            random_undersample,
+            [20],
+            ValueError,
+            r"target_count must be 2 whole numbers, one for each class, got \[20\.0\]",
+        ),
         (random_undersample, [-1, 5], ValueError, "target_count"),
-        (random_undersample, [0, 0], ValueError, "not all of them 0"),
-        (random_oversample, [20.0, 10.0], TypeError, "target_count must be whole numbers"),
+        (random_undersample, [0, 0], ValueError, "target_count must hold at least one example"),
+        (random_oversample, [20.0, 10.5], ValueError, "target_count must be 2 whole numbers"),
+        (
+            random_oversample,
+            pd.Series([20, 20], index=[3, 4]),
+            ValueError,
+            "target_count must be named by the classes",
+        ),
     ],
 )
 def test_counts_out_of_reach_are_refused(resample, target, error, match):
     with pytest.raises(error, match=match):
         resample(cloud([20, 10]), seeded(), target_count=target)
+
+
+@pytest.mark.parametrize("resample", RESAMPLERS.values(), ids=RESAMPLERS)
+def test_a_split_of_arrays_or_pandas_is_resampled_as_one_of_tensors(resample):
+    split = cloud([30, 9], dtype=torch.float64)
+    x, y = split.x.numpy(), split.y.numpy()
+    mixed = np.random.default_rng(0).permutation(39)  # an index as it is after a split
+    fixed = x.copy()
+    fixed.setflags(write=False)
+    for brought in (
+        Split(fixed, y.astype(np.int64), y.astype(np.int32)),
+        Split(pd.DataFrame(x, index=mixed), pd.Series(y, index=mixed), pd.Series(y, index=mixed)),
+        Split(x.tolist(), y.tolist(), y.astype(float).tolist()),
+    ):
+        assert_same(resample(brought, seeded()), resample(split, seeded()))
+
+
+@pytest.mark.parametrize("resample", [random_oversample, random_undersample, smote])
+def test_counts_of_numpy_and_pandas_are_those_of_a_list(resample):
+    """And `value_counts`, in the order of frequency, never swaps two classes."""
+    split = cloud([10, 30])
+    wanted = pd.Series([1] * 30 + [0] * 10).value_counts()
+    assert wanted.tolist() == [30, 10]
+    for target in (wanted, {1: 30, 0: 10}, np.array([10, 30], dtype=np.int32), [10.0, 30.0]):
+        assert counts_of(resample(split, seeded(), target_count=target), 2) == [10, 30]
+
+
+@pytest.mark.parametrize("k_neighbors", [np.int64(3), torch.tensor(3), np.uint8(3)])
+def test_neighbours_may_be_numbered_by_numpy(k_neighbors):
+    split = cloud([20, 9])
+    assert_same(smote(split, seeded(), k_neighbors=k_neighbors), smote(split, seeded(), k_neighbors=3))
 
 
 @pytest.mark.parametrize("resample", [random_oversample, random_undersample, smote])
@@ -470,7 +518,6 @@ def test_lenient_smote_is_the_strict_one_where_there_is_enough():
         ({}, {"k_neighbors": 0}, ValueError, "k_neighbors must be >= 1, got 0"),
         ({}, {"k_neighbors": 2.0}, TypeError, r"k_neighbors must be a whole number, got 2\.0"),
         ({}, {"k_neighbors": True}, TypeError, "k_neighbors must be a whole number"),
-        ({}, {"categorical": [1]}, TypeError, r"categorical = \[1\].*SMOTENC.*from_imblearn"),
         ({"x": torch.ones(30, 2, dtype=torch.int64)}, {}, TypeError, r"x must be floating point.*SMOTENC"),
         ({"x": torch.ones(30, 2, dtype=torch.bool)}, {}, TypeError, "x must be floating point"),
         ({"x": torch.full((30, 2), torch.nan)}, {}, ValueError, "x must be finite"),
@@ -562,6 +609,40 @@ def test_smotenc_through_the_adapter_makes_no_half_categories():
 def test_a_refusal_names_the_sampler():
     with pytest.raises(ValueError, match=r"sampler SMOTE\(k_neighbors=9\) refused the split: .*n_neighbors"):
         from_imblearn(SMOTE(k_neighbors=9))(cloud([20, 4]), seeded())
+
+
+class Ragged(RandomOverSampler):
+    """Gives a label fewer than rows."""
+
+    def fit_resample(self, X, y, **params):
+        made, labels = super().fit_resample(X, y, **params)
+        return made, labels[:-1]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "came"),
+    [
+        (
+            make_pipeline(PCA(2), SMOTE()),
+            r"\(40, 2\) with 40 labels: leave steps that change the columns out",
+        ),
+        (make_pipeline(PolynomialFeatures(), RandomUnderSampler()), r"\(20, 15\) with 20 labels"),
+        (Ragged(), r"\(40, 4\) with 39 labels"),
+    ],
+    ids=["fewer columns", "more columns", "fewer labels"],
+)
+def test_a_sampler_that_changes_the_columns_is_refused(sampler, came):
+    """Rows of two columns were glued together in pairs: x (20, 4) beside 40 labels."""
+    split = cloud([20, 10], columns=4)
+    before = copy_of(split)
+    with pytest.raises(ValueError, match=rf"(?s)^sampler .* must keep the 4 columns of x .*{came}"):
+        from_imblearn(sampler)(split, seeded())
+    assert_same(split, before)
+
+
+def test_a_pipeline_that_keeps_the_columns_is_adapted():
+    made = from_imblearn(make_pipeline(PCA(4), SMOTE()))(cloud([20, 10], columns=4), seeded())
+    assert made.x.shape == (40, 4) and len(made.y) == 40
 
 
 @pytest.mark.parametrize("sampler", [SMOTE, "SMOTE", RandomForestClassifier()])
