@@ -8,7 +8,6 @@ transform: see `DIGITS`.
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,16 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from course_lib.data import Batch
+from course_lib.inputs import (
+    as_choice,
+    as_generator,
+    as_labels,
+    as_number,
+    as_size,
+    as_tensor,
+    as_weights,
+    wide,
+)
 
 Augmentation = Callable[[Batch], Batch]
 
@@ -41,16 +50,6 @@ DIGITS = (
     LabelSafety("rotation by 30 degrees", False, "a 1 may read as a 7, and farther on a 6 as a 9"),
     LabelSafety("horizontal flip", False, "a mirrored digit is none, or another: a 5 reads as a 2"),
 )
-
-
-def _check(generator: Generator, **strengths: float) -> None:
-    if not isinstance(generator, Generator):
-        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
-    for name, strength in strengths.items():
-        if isinstance(strength, bool) or not isinstance(strength, Real):
-            raise TypeError(f"{name} must be a number, got {strength!r}")
-        if not (math.isfinite(strength) and strength >= 0):
-            raise ValueError(f"{name} must be finite and >= 0, got {strength}")
 
 
 def _check_floating(x: Tensor) -> None:
@@ -167,11 +166,10 @@ def image_augmentation(
     The defaults are label-safe for digits (`DIGITS`).
     Raises ValueError or TypeError for a strength out of range and, when called, for x that is not images.
     """
-    _check(generator, max_shift=max_shift, max_angle=max_angle, noise=noise, cutout=cutout)
-    if not isinstance(cutout, int):
-        raise TypeError(f"cutout must be a whole number of pixels, got {cutout!r}")
-    if max_angle > 180:
-        raise ValueError(f"max_angle must lie in 0..180 degrees, got {max_angle}")
+    as_generator(generator)
+    max_shift, noise = as_number(max_shift, "max_shift", 0), as_number(noise, "noise", 0)
+    max_angle = as_number(max_angle, "max_angle", 0, 180)
+    cutout = as_size(cutout, "cutout", 0)
 
     def augment(batch: Batch) -> Batch:
         x, M = batch.x, len(batch.x)
@@ -210,10 +208,9 @@ def table_augmentation(
     Label-safe as long as it is small beside the distance to the other classes.
     Raises ValueError or TypeError for noise or scale out of range and, when called, for x of another width.
     """
-    _check(generator, noise=noise)
-    size = None if scale is None else torch.as_tensor(scale).detach().clone()
-    if size is not None and (size.ndim != 1 or not torch.isfinite(size).all() or (size < 0).any()):
-        raise ValueError(f"scale must be a number >= 0 for each column, got {size.tolist()}")
+    as_generator(generator)
+    noise = as_number(noise, "noise", 0)
+    size = None if scale is None else as_weights(as_tensor(scale, "scale"), "scale")
 
     def augment(batch: Batch) -> Batch:
         x = batch.x
@@ -237,16 +234,19 @@ def mix_pairs(batch: Batch, partner: Tensor, share: Tensor, num_classes: int) ->
 
     partner      (M,) int64 rows of the batch
     share        (M,) in [0, 1]; 1 leaves x as it is, exactly
-    num_classes  K; y becomes (M, K) class probabilities in the dtype of x. y may be labels (M,) or such rows.
+    num_classes  K; y becomes (M, K) class probabilities in the dtype of x, float32 where that is half precision. y may
+                 be labels (M,) or such rows.
 
     group and index stay those of the example itself. Raises ValueError or TypeError for y that is neither.
     """
     x, y = batch.x, batch.y
     _check_floating(x)
-    if y.ndim == 1 and not y.is_floating_point():
-        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
-            raise ValueError(f"y must be labels 0..{num_classes - 1}, got {int(y.min())}..{int(y.max())}")
-        y = F.one_hot(y.long(), num_classes)
+    if y.ndim == 1:
+        y = (
+            F.one_hot(as_labels(y, "y", num_classes, device=y.device), num_classes)
+            if len(y)
+            else y.new_zeros(0, num_classes)
+        )
     elif y.shape != (len(x), num_classes):
         raise ValueError(
             f"y must be whole labels (M,) or probabilities (M, {num_classes}), got {tuple(y.shape)}"
@@ -257,7 +257,7 @@ def mix_pairs(batch: Batch, partner: Tensor, share: Tensor, num_classes: int) ->
         return own * value + (1 - own) * value[partner]
 
     weight = None if batch.weight is None else blend(batch.weight)
-    return batch._replace(x=blend(x), y=blend(y.to(x.dtype)), weight=weight)
+    return batch._replace(x=blend(x), y=blend(wide(y.to(x.dtype))), weight=weight)
 
 
 def mixup(
@@ -278,11 +278,10 @@ def mixup(
     Raises ValueError for an argument out of range.
     Source: Zhang et al. 2018, arXiv:1710.09412.
     """
-    _check(generator, concentration=concentration)
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be >= 1, got {num_classes}")
-    if pairing not in ("random", "by_class"):
-        raise ValueError(f"pairing must be 'random' or 'by_class', got {pairing!r}")
+    as_generator(generator)
+    concentration = as_number(concentration, "concentration", 0)
+    num_classes = as_size(num_classes, "num_classes")
+    as_choice(pairing, "pairing", ("random", "by_class"))
 
     def augment(batch: Batch) -> Batch:
         M, device = len(batch.x), generator.device

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from course_lib.inputs import as_choice, as_number, as_size
+
 
 class MLP(nn.Sequential):
     """Linear layers with a ReLU between them; anything behind the first axis is flattened first.
@@ -18,14 +20,12 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, sizes: Sequence[int], *, dropout: float = 0.0, norm: str = "none") -> None:
-        sizes = tuple(sizes)
-        if len(sizes) < 2 or any(size < 1 for size in sizes):
+        sizes = [as_size(size, "sizes") for size in sizes]
+        if len(sizes) < 2:
             raise ValueError(f"sizes must be at least two whole numbers >= 1, got {sizes}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        dropout = as_number(dropout, "dropout", 0, 1, below=True)
         norms = {"none": None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
-        if norm not in norms:
-            raise ValueError(f"norm must be one of {sorted(norms)}, got {norm!r}")
+        as_choice(norm, "norm", norms)
         layers: list[nn.Module] = [nn.Flatten()]
         for position, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
             layers.append(nn.Linear(fan_in, fan_out))
@@ -46,8 +46,7 @@ class LeNet5(nn.Sequential):
     """
 
     def __init__(self, num_classes: int = 10) -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be >= 1, got {num_classes}")
+        num_classes = as_size(num_classes, "num_classes")
         super().__init__(
             *(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),

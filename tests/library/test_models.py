@@ -3,6 +3,7 @@
 import pickle
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -89,3 +90,15 @@ def test_the_same_seed_gives_the_same_weights_and_models_can_be_pickled(model):
     torch.manual_seed(3)
     two = pickle.loads(pickle.dumps(model))()
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    x = torch.randn(3, 4)
+    assert MLP(np.array([4, 8, 2]))(x).shape == (3, 2)
+    assert LeNet5(np.int64(3))[-1].out_features == 3
+
+
+@pytest.mark.parametrize("sizes", [(4, 2.0), (4, "2"), (True, 2)])
+def test_sizes_that_are_no_whole_numbers_are_refused(sizes):
+    with pytest.raises(TypeError, match="sizes must be a whole number"):
+        MLP(sizes)
