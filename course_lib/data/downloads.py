@@ -37,20 +37,20 @@ class Download(NamedTuple):
     urls: tuple[str, ...] = ()
 
 
+# How a name begins -> where its file is to be had, {} standing for the file's own name, one address after the other.
 _SOURCES = {
-    "mnist": (
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "mnist/": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/{}.gz",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/{}.gz",
     ),
-    "fashion_mnist": (
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    "fashion_mnist/": (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{}.gz",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/{}.gz",
     ),
+    "winequality": ("https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/{}",),
+    "housing": ("https://raw.githubusercontent.com/ageron/handson-ml2/master/datasets/housing/{}",),
 }
-_UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
-_HOUSING = "https://raw.githubusercontent.com/ageron/handson-ml2/master/datasets/housing/housing.csv"
-
-_IDX = {
+_SHA256 = {
     "mnist/train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "mnist/train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "mnist/t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -59,26 +59,22 @@ _IDX = {
     "fashion_mnist/train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "fashion_mnist/t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "fashion_mnist/t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    "winequality-red.csv": "4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e",
+    "winequality-white.csv": "76c3f809815c17c07212622f776311faeb31e87610d52c26d87d6e361b169836",
+    # The public file has prices in dollars.
+    "housing.csv": "8a3727f4cf54ac1a327f69b1d5b4db54c5834ea81c6e4efc0d163300022a685e",
+    # The same table with prices in 100,000 dollars; used where it lies, never downloaded.
+    "california_housing_ocean.csv": "e83f6d654aa25b44f94787c70f699488a8c73b9a46614e0c46a9188acf7ef791",
 }
 
+
+def _sources(name: str) -> tuple[str, ...]:
+    places = (place for start, place in _SOURCES.items() if name.startswith(start))
+    return tuple(url.format(name.rpartition("/")[2]) for url in next(places, ()))
+
+
 # Path below the data folder -> what it must be.
-DOWNLOADS = {
-    "winequality-red.csv": Download(
-        "4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e", (f"{_UCI}winequality-red.csv",)
-    ),
-    "winequality-white.csv": Download(
-        "76c3f809815c17c07212622f776311faeb31e87610d52c26d87d6e361b169836", (f"{_UCI}winequality-white.csv",)
-    ),
-    # The public file has prices in dollars.
-    "housing.csv": Download("8a3727f4cf54ac1a327f69b1d5b4db54c5834ea81c6e4efc0d163300022a685e", (_HOUSING,)),
-    # The same table with prices in 100,000 dollars; used where it lies, never downloaded.
-    "california_housing_ocean.csv": Download(
-        "e83f6d654aa25b44f94787c70f699488a8c73b9a46614e0c46a9188acf7ef791"
-    ),
-}
-for _name, _sha256 in _IDX.items():
-    _folder, _, _file = _name.partition("/")
-    DOWNLOADS[_name] = Download(_sha256, tuple(f"{source}{_file}.gz" for source in _SOURCES[_folder]))
+DOWNLOADS = {name: Download(sha256, _sources(name)) for name, sha256 in _SHA256.items()}
 
 
 def data_dir() -> Path:
