@@ -5,21 +5,20 @@ Training runs in the kernel's event loop in slices of 40 ms, pictures are made b
 
 import asyncio
 import concurrent.futures
-import html
+import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import ipywidgets
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from course_lib.classroom import plots
 from course_lib.classroom.style import class_curves
 from course_lib.classroom.widgets import (
-    NAMES,
-    STYLE,
     Card,
     Control,
     as_alert,
@@ -31,6 +30,9 @@ from course_lib.classroom.widgets import (
     log_slider,
     slider,
 )
+from course_lib.data import Task
+from course_lib.recipes import Budget, Recipe, start, train
+from course_lib.training import RoundStats
 
 
 def live_curves(class_loss: Sequence, mix: Sequence, names: Sequence[str]) -> Figure:
@@ -77,6 +79,43 @@ class Session(Protocol):
     def set(self, name: str, value: float) -> None: ...
 
 
+class RecipeSession:
+    """A run of any recipe, its rates changeable between two rounds: what a `LivePanel` trains.
+
+    task    what is learned
+    budget  its optimizer makes the learning rate that set("learning_rate", ...) changes later
+    pace    seconds that a round waits, so that an eye can follow and a hand can steer
+    """
+
+    def __init__(
+        self, recipe: Recipe, task: Task, budget: Budget, *, seed: int = 0, pace: float = 0.04
+    ) -> None:
+        self.run = start(recipe, task, budget, seed)
+        self.pace, self.rounds = pace, self._rounds(train(self.run, validation=False))
+
+    def _rounds(self, trained: Iterator[RoundStats]) -> Iterator[RoundStats]:
+        for stats in trained:
+            time.sleep(self.pace)
+            yield stats
+
+    @property
+    def mix(self) -> Tensor:
+        """(K,) shares of the coming round."""
+        return getattr(self.run.sampler, "mix", self.run.prior)
+
+    def set(self, name: str, value: float) -> None:
+        """A new learning_rate, or a parameter of what steers the batches (mixing_rate), from the next round on."""
+        if name == "learning_rate":
+            for group in self.run.optimizer.param_groups:
+                group["lr"] = value
+        elif hasattr(self.run.control, name):
+            setattr(self.run.control, name, value)
+        else:
+            raise ValueError(
+                f"name must be learning_rate or a parameter of {self.run.recipe.name}, got {name!r}"
+            )
+
+
 class LivePanel(Card):
     """Training that can be watched, paused, stepped and steered: loss per class and the class mix, round by round.
 
@@ -85,6 +124,7 @@ class LivePanel(Card):
     controls      name -> widget; moving one calls `session.set(name, value)`, also in mid-training; by default
                   learning_rate and mixing_rate
     title         the question the panel asks
+    still_rounds  rounds of a run of its own that the picture shows where no kernel runs
 
     Start trains in slices of `SLICE` seconds on the event loop that the button (or the cell) runs in, and gives way
     between them. What goes wrong stops the run, is shown, kept in `error`, and raised by `await panel.finished()`.
@@ -101,9 +141,11 @@ class LivePanel(Card):
         *,
         controls: Mapping[str, Control] | None = None,
         title: str = "Training, as it happens",
+        still_rounds: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.make_session, self.names, self.title, self._clock = make_session, tuple(names), title, clock
+        self.still_rounds = still_rounds
         self.controls = dict(controls) if controls is not None else {
             "learning_rate": log_slider("learning rate", 0.01, 1e-4, 1.0),
             "mixing_rate": slider("mixing rate (share of the way per round)", 0.1, 0.0, 1.0, 0.01),
@@ -123,10 +165,9 @@ class LivePanel(Card):
             control.observe(lambda change, name=name: self._steer(name, change["new"]), "value")
         self.status, self.alert, self.picture = as_html("course-status"), as_html(), as_html()
         self.words = as_html("course-sentence course-live")
-        heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
         self.widget = ipywidgets.VBox(
             [
-                as_html(value=heading), as_row(*self.buttons.values()), *self.controls.values(),
+                self.heading(), as_row(*self.buttons.values()), *self.controls.values(),
                 as_row(self.status, self.alert), self.picture, self.words,
             ]
         )  # fmt: skip
@@ -149,6 +190,15 @@ class LivePanel(Card):
         self.class_loss: list[np.ndarray] = []  # (K,) per round; NaN where a class was not seen
         self.mix: list[np.ndarray] = [as_copy(self.session.mix)]  # one more: the mix of the coming round
         self._draw()
+
+    def still(self) -> tuple[str, str]:
+        """Curves of `still_rounds` rounds of a session of its own, and what they say."""
+        session = self.make_session(self.defaults)
+        class_loss, mix = [], [as_copy(session.mix)]
+        for stats in itertools.islice(session.rounds, self.still_rounds):
+            class_loss.append(as_copy(stats.class_loss))
+            mix.append(as_copy(session.mix))
+        return self._picture(class_loss, mix), self._told(class_loss, mix)
 
     # -- what the buttons do
 

@@ -13,12 +13,15 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import anywidget
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
+from IPython.display import display
 from matplotlib.figure import Figure
 
 from course_lib.classroom import plots
@@ -26,54 +29,13 @@ from course_lib.classroom import plots
 Control = ipywidgets.Widget  # anything with a `value` and a `description`
 
 BUSY = '<span class="course-busy">computing…</span>'
-# The mark appears only when an answer takes longer than a quarter of a second: a blink at every move would disturb.
-STYLE = """<style>
-.course-card {border: 1px solid var(--jp-border-color2, #ccc); border-radius: 8px; padding: 10px 12px;}
-.course-card, .course-card label, .course-card .widget-label, .course-card .widget-readout,
-.course-card .widget-html-content {color: var(--jp-ui-font-color1, #1a1a1a); font-size: 15px;}
-.course-card .widget-html-content {line-height: 1.45;}
-.course-card .noUi-handle {border: 2px solid var(--jp-ui-font-color2, #555);}
-.course-title {font-weight: 600; font-size: 17px;}
-.course-status {min-height: 1.5em; color: var(--jp-ui-font-color2, #555); font-size: 13px;}
-.course-busy {animation: course-appear 0s linear 0.25s both;}
-@keyframes course-appear {from {visibility: hidden;} to {visibility: visible;}}
-.course-sentence {min-height: 2.9em; max-width: 60em;}
-.course-alert {border-left: 4px solid var(--jp-error-color1, #b00020); padding: 2px 8px;}
-.course-table table {border-collapse: collapse;}
-.course-table th, .course-table td {border: 1px solid var(--jp-border-color2, #ccc); padding: 2px 8px;
-  text-align: right;}
-.course-card img {display: block; background: #fff;}
-</style>"""
-# ipywidgets names neither a slider's handle nor its number, tells a log slider's exponent for its value, takes a number
-# that the focus merely passed for typed (0.56 for 0.561), and has no live regions; JupyterLab takes a list's arrow keys
-# for its own (they move between cells). This mends it in the page, once.
-NAMES = """<img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
-style="position:absolute;width:1px;height:1px;opacity:0" onload="
-const card = this.closest('.course-card'); let left = 40;
-const name = () => {
-  card.querySelectorAll('[role=slider]').forEach(handle => {
-    const row = handle.closest('.widget-inline-hbox');
-    const label = row.querySelector('label'), readout = row.querySelector('.widget-readout');
-    if (label) handle.setAttribute('aria-label', label.textContent);
-    if (!readout || handle.courseTold) return;
-    readout.setAttribute('role', 'textbox');
-    if (label) readout.setAttribute('aria-label', label.textContent + ', as a number');
-    const tell = () => { if (handle.getAttribute('aria-valuetext') !== readout.textContent)
-      handle.setAttribute('aria-valuetext', readout.textContent); };
-    handle.courseTold = new MutationObserver(tell); tell();
-    handle.courseTold.observe(handle, {attributes: true, attributeFilter: ['aria-valuetext']}); });
-  card.querySelectorAll('select').forEach(list => list.setAttribute('data-lm-suppress-shortcuts', 'true'));
-  card.querySelectorAll('.course-live .widget-html-content').forEach(region => {
-    region.setAttribute('aria-live', 'polite'); region.setAttribute('aria-atomic', 'true'); });
-  if (--left) setTimeout(name, 250); };
-const isNumber = event => event.target.matches('.widget-readout');
-if (card) {
-  name();
-  card.addEventListener('focus', event => {
-    if (isNumber(event)) event.target.courseText = event.target.textContent; }, true);
-  card.addEventListener('blur', event => {
-    if (isNumber(event) && event.target.courseText === event.target.textContent) event.stopPropagation(); }, true); }
-">"""
+
+
+class Manners(anywidget.AnyWidget):
+    """The part of a card that runs in the page: its style, and names and keys that ipywidgets leaves out."""
+
+    _esm = (Path(__file__).parent / "card.js").read_text(encoding="utf-8")
+    _css = (Path(__file__).parent / "card.css").read_text(encoding="utf-8")
 
 
 # ---- controls ---------------------------------------------------------------------------------------------
@@ -87,8 +49,12 @@ def slider(
     label   names the quantity and its unit: "cost of a miss (in false alarms)"
     digits  after the point in the readout; by default those of `step`
 
-    Raises ValueError when `value` is not a whole number of steps from `low`: the page would move it there.
+    Raises ValueError when `value` lies beyond the ends, or is not a whole number of steps from `low`: the page would
+    move it there.
     """
+    _inside(label, value, low, high)
+    if not step > 0:
+        raise ValueError(f"step must be positive, got {step}")
     if not math.isclose((steps := (value - low) / step), round(steps), abs_tol=1e-6):
         raise ValueError(f"value must be a whole number of steps of {step} from {low}, got {value}")
     if all(isinstance(number, int) for number in (value, low, high, step)):
@@ -100,7 +66,13 @@ def slider(
 
 
 def log_slider(label: str, value: float, low: float, high: float, *, per_decade: float = 10) -> Control:
-    """A slider over powers of ten from `low` to `high`, `per_decade` steps to each; the nearest is where it starts."""
+    """A slider over powers of ten from `low` to `high`, `per_decade` steps to each; the nearest is where it starts.
+
+    Raises ValueError when `value` lies beyond the ends.
+    """
+    if not low > 0:
+        raise ValueError(f"low must be positive on a log slider, got {low}")
+    _inside(label, value, low, high)
     nearest = low * 10 ** (round(math.log10(value / low) * per_decade) / per_decade)
     value = value if math.isclose(value, nearest) else nearest
     return ipywidgets.FloatLogSlider(
@@ -108,10 +80,20 @@ def log_slider(label: str, value: float, low: float, high: float, *, per_decade:
     )  # fmt: skip
 
 
+def _inside(label: str, value: float, low: float, high: float) -> None:
+    if not low < high:
+        raise ValueError(f"high of {label!r} must be above low, got {low} and {high}")
+    if not low <= value <= high:
+        raise ValueError(f"value of {label!r} must lie between {low} and {high}, got {value}")
+
+
 def choice(label: str, options: Sequence, value=None) -> Control:
     """A drop-down list; options are values or (text, value) pairs, the first one chosen unless `value` is."""
     menu = ipywidgets.Dropdown(options=options, description=label)
     if value is not None:
+        values = [option[1] if isinstance(option, tuple) else option for option in options]
+        if value not in values:
+            raise ValueError(f"value of {label!r} must be one of {values}, got {value!r}")
         menu.value = value
     return menu
 
@@ -170,15 +152,25 @@ def as_sentence(text: str) -> str:
 
 
 class Card:
-    """What explorer and panel share: a card of widgets, and a line of text where widgets cannot be shown."""
+    """What explorer and panel share: a picture that stands for it without a kernel, and a card of widgets."""
 
     title: str
     widget: ipywidgets.Widget
     error: Exception | None = None
 
-    def _repr_mimebundle_(self, **kwargs) -> dict:
-        bundle = self.widget._repr_mimebundle_(**kwargs) or {}
-        return {**bundle, "text/plain": repr(self)}
+    def still(self) -> tuple[str, str]:
+        """The first setting as an `<img>`, and what it shows in words."""
+        raise NotImplementedError
+
+    def heading(self) -> ipywidgets.VBox:
+        title = f'<div class="course-title" role="heading" aria-level="4">{html.escape(self.title)}</div>'
+        return ipywidgets.VBox([Manners(), as_html(value=title)])
+
+    def _ipython_display_(self) -> None:
+        """Two outputs: a picture, seen wherever no kernel runs, and the widget, which hides it (card.css)."""
+        picture, words = self.still()
+        display({"text/html": f'<div class="course-static">{picture}</div>', "text/plain": words}, raw=True)
+        display({**(self.widget._repr_mimebundle_() or {}), "text/plain": repr(self)}, raw=True)
 
     def __repr__(self) -> str:
         return (
@@ -241,16 +233,16 @@ class Explorer(Card):
         self.picture, self.words = as_html(), as_html("course-sentence course-live")
         self.numbers = as_html("course-table")
         buttons = [self.reset_button] + ([self.table_button] if table else [])
-        heading = f'{STYLE}<div class="course-title" role="heading" aria-level="4">{html.escape(title)}</div>{NAMES}'
         self.widget = ipywidgets.VBox(
             [
-                as_html(value=heading), *self.controls.values(), as_row(*buttons, self.status, self.alert),
+                self.heading(), *self.controls.values(), as_row(*buttons, self.status, self.alert),
                 self.picture, self.words, self.numbers,
             ]
         )  # fmt: skip
         self.widget.add_class("course-card")
 
         self._follow(self.values)
+        self._still = self.picture.value, self._alt(self.result, self.sentence)
         for control in self.controls.values():
             control.observe(self._moved, "value")
         self.reset_button.on_click(lambda _: self.reset())
@@ -273,10 +265,12 @@ class Explorer(Card):
             self._shown = {}  # as at the beginning
         self._moved()
 
+    def still(self) -> tuple[str, str]:
+        return self._still
+
     def static(self) -> None:
-        """The first setting as an ordinary figure, for readers without a kernel."""
-        result = self._result(self.defaults)
-        plots.show(self.draw(result, None), self._alt(result, self.describe(result, None)))
+        """The first setting as an ordinary figure: of lessons that have not yet one cell for both."""
+        display({"text/html": self._still[0], "text/plain": self._still[1]}, raw=True)
 
     def _moved(self, _change=None) -> None:
         """Answer the latest setting. A move that arrives while an answer is made is answered after it, once."""

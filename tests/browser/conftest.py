@@ -6,11 +6,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_lib.classroom.tools import commands
+from course_lib.classroom.tools import files
 
 from . import lab, workbench
 
-NOTEBOOKS = commands.ROOT / "notebooks"
+NOTEBOOKS = files.ROOT / "notebooks"
 
 
 def pytest_collection_modifyitems(items):

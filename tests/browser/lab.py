@@ -24,11 +24,12 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, TimeoutError, sync_playwright
 
-from course_lib.classroom.tools import commands
+from course_lib.classroom.tools import files, notebooks
+from course_lib.classroom.tools.lab import lay_copies
 
 PATIENCE = 120  # seconds; the machine may be busy with other tests
 VIEW = {"width": 1280, "height": 900}
-WIDGET = commands.WIDGET
+WIDGET = notebooks.WIDGET
 # Nothing that a container lacks, and no calls home.
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
@@ -149,13 +150,13 @@ def _await_answer(server: Server, process: subprocess.Popen) -> None:
 def lay_course(folder: Path) -> None:
     """The course as `make lab` shows it, in `folder`: the student's copies in work/, beside what they link to."""
     for name in ("README.md", "course_lib", "data", "notebooks"):
-        if (commands.ROOT / name).is_dir():
+        if (files.ROOT / name).is_dir():
             shutil.copytree(
-                commands.ROOT / name, folder / name, ignore=shutil.ignore_patterns("downloads", "__pycache__")
+                files.ROOT / name, folder / name, ignore=shutil.ignore_patterns("downloads", "__pycache__")
             )
         else:
-            shutil.copy(commands.ROOT / name, folder / name)
-    commands.lay_copies(commands.ROOT / "notebooks", folder / "work")
+            shutil.copy(files.ROOT / name, folder / name)
+    lay_copies(files.ROOT / "notebooks", folder / "work")
 
 
 # ---- a lesson ---------------------------------------------------------------------------------------------

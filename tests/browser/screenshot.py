@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from course_lib.classroom.tools import commands
+from course_lib.classroom.tools import files
 
 from . import lab
 
-PICTURE = commands.ROOT / "data" / "images" / "learn2mix_explorer.png"
+PICTURE = files.ROOT / "data" / "images" / "learn2mix_explorer.png"
 PRESSES = 6  # of the key that adds 5 % to the mixing rate, so that the setting before is seen too
 
 
@@ -39,5 +39,5 @@ def take() -> str:
 if __name__ == "__main__":
     words = take()
     print(
-        f"{commands.shown(PICTURE)} is taken. The explorer says of it, for the alt text in the README:\n{words}"
+        f"{files.shown(PICTURE)} is taken. The explorer says of it, for the alt text in the README:\n{words}"
     )

@@ -91,7 +91,7 @@ def test_what_is_checked_here_can_fail(server, chromium, course):
     ]
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    lab.commands.clean(notebook)
+    lab.notebooks.clean(notebook)
     nbformat.write(notebook, course / "work" / "faults.ipynb")
     lesson = lab.Lesson(server, chromium, "work/faults.ipynb")
     try:

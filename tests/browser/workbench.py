@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from course_lib.classroom.tools import commands
+from course_lib.classroom.tools import notebooks
 
 NAME = "every_control.ipynb"
 EXPLORER = '''\
@@ -74,5 +74,5 @@ live.LivePanel(Session, ["common", "rare"], title="Does the panel answer?")
 def lay(folder: Path) -> None:
     cells = [nbformat.v4.new_code_cell(source) for source in (EXPLORER, AT_THE_END, PANEL)]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    commands.clean(notebook)
+    notebooks.clean(notebook)
     nbformat.write(notebook, folder / NAME)

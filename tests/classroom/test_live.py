@@ -5,6 +5,7 @@ import html
 import math
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import matplotlib
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib import data
 from course_lib.classroom import live
 from course_lib.classroom.live import LivePanel
+from course_lib.recipes import RECIPES, Budget
 
 matplotlib.use("agg")
 
@@ -73,7 +76,7 @@ def test_a_panel_is_made_without_an_event_loop():
     panel = Bench().panel
     assert panel.error is None and panel.round == 0 and not panel.running
     assert 'alt="Nothing to see yet' in panel.picture.value and "ready" in panel.status.value
-    assert "doctor()" in repr(panel) and "text/plain" in panel._repr_mimebundle_()
+    assert "doctor()" in repr(panel)
 
 
 def test_step_does_exactly_one_round():
@@ -330,3 +333,43 @@ def test_names_of_the_left_panel_do_not_run_into_the_right_one(longest):
     reach = max(text.get_window_extent().x1 for text in left.texts)
     assert reach < min(label.get_window_extent().x0 for label in right.get_yticklabels())
     assert max(text.get_window_extent().x1 for text in right.texts) <= fig.bbox.x1
+
+
+# ---- a session for any recipe, and the picture without a kernel -------------------------------------------
+
+
+def small_session(values, recipe="learn2mix", rounds=6):
+    budget = Budget(2 * rounds, 16, partial(torch.optim.Adam, lr=values["learning_rate"]), steps_per_round=2)
+    task = data.gaussian_classes((0.8, 0.2), num_train=200, num_held=200)
+    return live.RecipeSession(RECIPES[recipe], task, budget, pace=0)
+
+
+def test_a_session_steers_a_recipe_between_rounds():
+    session = small_session({"learning_rate": 0.1})
+    assert session.mix.tolist() == pytest.approx([0.8, 0.2])
+    rounds = iter(session.rounds)
+    next(rounds)
+    moved = session.mix.clone()
+    assert moved[1] > 0.2
+    session.set("learning_rate", 0.02)
+    session.set("mixing_rate", 0.0)
+    assert session.run.optimizer.param_groups[0]["lr"] == 0.02
+    next(rounds)
+    assert torch.equal(session.mix, moved), "a mixing rate of 0 moves nothing"
+    assert len(list(rounds)) == 4
+    with pytest.raises(
+        ValueError, match="name must be learning_rate or a parameter of learn2mix, got 'speed'"
+    ):
+        session.set("speed", 1)
+
+
+def test_a_recipe_without_a_mix_of_its_own_shows_its_prior():
+    session = small_session({"learning_rate": 0.1}, "plain")
+    assert len(list(session.rounds)) == 6 and session.mix.tolist() == pytest.approx([0.8, 0.2])
+
+
+def test_a_panel_has_a_picture_of_some_rounds_for_readers_without_a_kernel():
+    panel = live.LivePanel(small_session, ("common", "rare"), still_rounds=3)
+    picture, words = panel.still()
+    assert words.startswith("After round 3 ") and "<img" in picture
+    assert panel.round == 0, "the run that is watched has not begun"

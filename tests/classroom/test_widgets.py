@@ -1,15 +1,18 @@
 """Explorers, driven by their controls' values as a reader's hand would drive them."""
 
 import math
+import re
 import threading
 from types import SimpleNamespace
 
 import matplotlib
 import matplotlib.pyplot as plt
+import nbformat
 import pandas as pd
 import pytest
 
-from course_lib.classroom import plots, widgets
+from course_lib.classroom import widgets
+from course_lib.classroom.tools import notebooks
 
 matplotlib.use("agg")
 
@@ -95,6 +98,32 @@ def test_a_slider_starts_on_one_of_its_steps():
         widgets.slider("share", 0.25, 0, 1, 0.1)
     with pytest.raises(ValueError, match="steps of 2 from 1, got 4"):
         widgets.slider("count", 4, 1, 9, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: widgets.slider("share", 1.5, 0, 1, 0.5),
+            "value of 'share' must lie between 0 and 1, got 1.5",
+        ),
+        (lambda: widgets.slider("share", -1, 0, 1, 1), "between 0 and 1, got -1"),
+        (lambda: widgets.slider("share", 1, 1, 1, 1), "high of 'share' must be above low, got 1 and 1"),
+        (lambda: widgets.slider("share", 0, 0, 1, 0), "step must be positive, got 0"),
+        (
+            lambda: widgets.log_slider("rate", 2.0, 0.01, 1.0),
+            "value of 'rate' must lie between 0.01 and 1.0, got 2.0",
+        ),
+        (lambda: widgets.log_slider("rate", 0.5, 0.0, 1.0), "low must be positive on a log slider, got 0.0"),
+        (
+            lambda: widgets.choice("optimiser", ["SGD", "Adam"], "SGDM"),
+            "must be one of ['SGD', 'Adam'], got 'SGDM'",
+        ),
+    ],
+)
+def test_a_control_that_could_not_show_its_start_is_refused(make, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        make()
 
 
 def test_a_drag_is_compared_with_where_it_began(asked):
@@ -326,26 +355,51 @@ def test_a_failing_table_is_an_error_beside_the_controls(asked):
     assert isinstance(explorer.error, ZeroDivisionError) and 'role="alert"' in explorer.alert.value
 
 
-def test_static_is_the_first_setting_as_an_ordinary_figure(asked, monkeypatch):
+@pytest.fixture
+def displayed(monkeypatch):
     shown = []
-    monkeypatch.setattr(plots, "show", lambda fig, alt: shown.append((fig, alt)))
+    monkeypatch.setattr(widgets, "display", lambda bundle, raw: shown.append(bundle))
+    return shown
+
+
+def test_an_explorer_shows_a_picture_for_readers_without_a_kernel_and_the_widget(asked, displayed):
     explorer = asked.explorer()
+    first = explorer.picture.value
     explorer.controls["cost"].value = 8
-    explorer.static()
-    assert shown[0][1] == "The expected cost is 2.00."
-    assert asked.drawn[-1] == (2.0, None) and explorer.result == 4.0
-
-
-def test_an_explorer_shows_as_a_widget_and_reads_as_a_line_without_one(asked):
-    explorer = asked.explorer()
-    bundle = explorer._repr_mimebundle_()
-    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.widget.model_id
-    assert bundle["text/plain"] == repr(explorer)
+    explorer._ipython_display_()
+    picture, live = displayed
+    assert picture == {
+        "text/html": f'<div class="course-static">{first}</div>', "text/plain": "The expected cost is 2.00."
+    }  # fmt: skip
+    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.widget.model_id
+    assert live["text/plain"] == repr(explorer)
     assert (
         "Which cut is cheapest?" in repr(explorer)
         and "doctor()" in repr(explorer)
         and len(repr(explorer)) < 200
     )
+
+
+def test_what_is_saved_of_an_explorer_is_its_picture(asked, displayed):
+    asked.explorer()._ipython_display_()
+    outputs = [nbformat.v4.new_output("display_data", bundle) for bundle in displayed]
+    kept = [notebooks.clean_output(output) for output in outputs]
+    assert "course-static" in kept[0].data["text/html"] and kept[1] is None
+
+
+def test_the_card_names_and_hides_what_its_style_speaks_of(asked):
+    """Classes in the code and in the style that is sent to the page are the same ones."""
+    explorer = asked.explorer()
+    used = set(explorer.widget._dom_classes) | {
+        "course-static",
+        "course-alert",
+        "course-busy",
+        "course-title",
+    }
+    used |= {name for part in explorer.widget.children for name in part._dom_classes}
+    styled = set(re.findall(r"\.(course-[a-z]+)", widgets.Manners._css))
+    assert {name for name in used if name.startswith("course-")} - styled <= {"course-live"}
+    assert styled <= used | {"course-status", "course-sentence", "course-table"}
 
 
 def test_every_control_has_a_label_and_room_for_it(asked):

@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
-from course_lib.classroom.tools import commands
+from course_lib.classroom.tools import files
+from course_lib.classroom.tools import notebooks as runner
 from tests.lessons.books import (
     NOTEBOOKS,
     ROOT,
@@ -37,10 +38,10 @@ CODE_LINES, EXERCISE_LINES = (
 )  # not blank, of a cell that teaches, and of one with starter code and a check
 PLOTS = ("image/png", "image/jpeg", "image/svg+xml")
 
-notebooks = [path for path in commands.course_files(NOTEBOOKS) if path.suffix == ".ipynb"]
+notebooks = [path for path in files.course_files(NOTEBOOKS) if path.suffix == ".ipynb"]
 lessons = [path for path in notebooks if path.parent == NOTEBOOKS]
 new_lessons = [path for path in lessons if in_the_pattern(read(path))]
-pages = [*ROOT.glob("*.md"), *ROOT.glob("data/**/*.md"), *commands.course_files(NOTEBOOKS)]
+pages = [*ROOT.glob("*.md"), *ROOT.glob("data/**/*.md"), *files.course_files(NOTEBOOKS)]
 pages = [path for path in pages if path.suffix in (".ipynb", ".md")]
 
 
@@ -72,7 +73,7 @@ def test_is_saved_as_make_run_saves_it(path):
     """No times, widget state, progress bars or editor's notes."""
     notebook = read(path)
     cleaned = copy.deepcopy(notebook)
-    commands.clean(cleaned)
+    runner.clean(cleaned)
     assert cleaned.metadata == notebook.metadata
     for clean_cell, cell in zip(cleaned.cells, notebook.cells, strict=True):
         assert clean_cell == cell, f"not clean: {first_line(cell)}"

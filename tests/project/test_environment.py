@@ -17,9 +17,11 @@ from rattler import MatchSpec
 
 CONDA_NAMES = {"torch": "pytorch"}  # where conda-forge's name differs from PyPI's
 CONDA_ONLY = {"python", "pip"}
-# What `make run`, `make html` and `make assignment` need: from the dev list
-MAINTENANCE = {"nbclient", "nbconvert", "nbformat"}
-MAINTAINERS = {"commands", "pages", "assignments"}
+MAINTAINERS = {
+    "notebooks",
+    "pages",
+    "assignments",
+}  # of classroom/tools: `make run`, `make html`, `make assignment`
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,8 @@ def test_constraints_are_plain_pins(root):
 
 def test_constraints_pin_every_dependency_inside_its_range(project, pins):
     pinned = {canonicalize_name(name): Version(version) for name, version in pins.items()}
-    for requirement in map(Requirement, project["dependencies"] + project["optional-dependencies"]["dev"]):
+    extras = project["optional-dependencies"]
+    for requirement in map(Requirement, [*project["dependencies"], *extras["teach"], *extras["dev"]]):
         version = pinned.get(canonicalize_name(requirement.name))
         assert version, f"{requirement.name} is not pinned"
         assert version in requirement.specifier, f"{requirement.name} {version} lies outside {requirement}"
@@ -108,7 +111,7 @@ def test_python_versions_are_declared_and_this_one_is_allowed(project):
 
 
 def sources(root):
-    for path in sorted((root / "course_lib").glob("*.py")):
+    for path in sorted((root / "course_lib").rglob("*.py")):
         yield path, path.read_text()
     for path in sorted((root / "notebooks").rglob("*.ipynb")):
         if ".ipynb_checkpoints" not in path.parts:
@@ -117,7 +120,8 @@ def sources(root):
             yield path, re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.M)
 
 
-def test_everything_imported_is_in_the_list(root, core):
+def test_everything_imported_is_in_the_list(root, project, core):
+    teach = {canonicalize_name(Requirement(line).name) for line in project["optional-dependencies"]["teach"]}
     distributions = packages_distributions()
     ours = {"course_lib", *sys.stdlib_module_names}
     for path, source in sources(root):
@@ -129,9 +133,32 @@ def test_everything_imported_is_in_the_list(root, core):
                 names = [node.module]
             for top in {name.split(".")[0] for name in names} - ours:
                 owners = {canonicalize_name(name) for name in distributions.get(top, [top])}
-                allowed = set(core) | (MAINTENANCE if path.stem in MAINTAINERS else set())
-                if top == "IPython":  # ipykernel cannot be without it
+                allowed = set(core) | (teach if path.stem in MAINTAINERS else set())
+                if top in ("IPython", "contourpy"):  # ipykernel and matplotlib cannot be without them
                     continue
                 assert owners & allowed, (
                     f"{path.relative_to(root)} imports {top}, which pyproject.toml does not list"
                 )
+
+
+def test_a_students_set_up_brings_no_test_tools(project, core):
+    """Playwright, rattler and nbgrader with what they bring are 300 MB."""
+    extras = project["optional-dependencies"]
+    tools = {canonicalize_name(Requirement(line).name) for line in [*extras["dev"], *extras["teach"]]}
+    assert not tools & set(core)
+    assert {"playwright", "py-rattler"} <= tools and any("nbgrader" in line for line in extras["teach"])
+
+
+def test_every_dependency_is_imported_somewhere(root, core):
+    """Or is the place where lessons run."""
+    imported = set()
+    for _, source in sources(root):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = (
+                    [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+                )
+                imported |= {name.split(".")[0] for name in names}
+    owners = packages_distributions()
+    used = {canonicalize_name(owner) for top in imported for owner in owners.get(top, [])}
+    assert set(core) - used <= {"ipykernel"}

@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_lib.classroom.tools import pages
-from course_lib.classroom.tools.commands import WIDGET
+from course_lib.classroom.tools.notebooks import WIDGET
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -104,27 +104,28 @@ def test_a_page_speaks_to_a_screen_reader(exported, name):
 
 
 @each_lesson
-def test_a_figure_stands_where_each_explorer_is(exported, path):
-    """The code cell before an explorer shows its first setting; a panel's, a finished run."""
-    figure = ""
-    for cell in cells_of(path):
-        if "explorer" in tags(cell):
-            assert "<img" in figure, f"no figure before {cell.source}"
-            figure = ""
-        elif cell.cell_type == "code":
-            figure = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
+def test_every_figure_of_the_lesson_is_on_its_page(exported, path):
+    """The first setting of each explorer too."""
     page = Page(exported[NAMES[path.name]])
-    explorers = [cell for cell in cells_of(path) if "explorer" in tags(cell)]
-    assert page.text.count("In the notebook an explorer follows") == len(explorers) > 0
     shown = [
         output.get("data", {}).get("text/html", "")
         for cell in cells_of(path)
         for output in cell.get("outputs", [])
     ]
     figures = Page("".join(shown)).all("img")
-    assert [image["alt"] for image in figures] and {image["alt"] for image in figures} <= {
-        image["alt"] for image in page.all("img")
-    }
+    assert figures and {image["alt"] for image in figures} <= {image["alt"] for image in page.all("img")}
+    explorers = [cell for cell in cells_of(path) if "explorer" in tags(cell)]
+    folded = [cell for cell in explorers if "reveal" in tags(cell)]
+    assert page.text.count("In the notebook, controls move this figure") == len(explorers) - len(folded)
+
+
+@each_lesson
+def test_guards_are_not_on_the_page(exported, path):
+    text = Page(exported[NAMES[path.name]]).text
+    for cell in cells_of(path):
+        if "guard" in tags(cell):
+            line = max(cell.source.splitlines(), key=len).strip()
+            assert " ".join(line.split()) not in text
 
 
 @each_lesson
@@ -141,7 +142,7 @@ def test_answers_stand_at_the_end_only(exported, path):
     text = exported[NAMES[path.name]]
     cells = cells_of(path)
     folded = [d for c in cells if c.cell_type == "markdown" for d in pages.DETAILS.findall(c.source)]
-    hidden = [cell for cell in cells if "reveal" in tags(cell)]
+    hidden = [cell for cell in cells if {"reveal", "answer"} & set(tags(cell))]
     count = len(folded) + len(hidden)
     assert count > 0 and "<details" not in text
     end = re.search(r"<h2[^>]*>Answers", text).start()
@@ -156,8 +157,11 @@ def test_answers_stand_at_the_end_only(exported, path):
         sentence = max(re.split(r"[`$*|<>\n\[\]]", body), key=len).strip()
         assert sentence not in before
     for cell in hidden:
-        line = max(cell.source.splitlines(), key=len).strip()
-        assert " ".join(line.split()) not in before
+        if "answer" in tags(cell):
+            line = max(cell.source.splitlines(), key=len).strip()
+            assert " ".join(line.split()) not in before
+        for output in cell.outputs if "reveal" in tags(cell) else []:
+            assert not output.get("text") or " ".join(output.text.split()) not in before
 
 
 @each_lesson
@@ -165,7 +169,7 @@ def test_hints_stand_in_for_checks_and_solutions_are_not_there(exported, path):
     page = Page(exported[NAMES[path.name]])
     checks = [cell for cell in cells_of(path) if "check" in tags(cell)]
     assert page.text.count("The notebook checks your answer") == len(checks)
-    assert "checks.check(" not in page.text and "waits for your answer" not in page.text
+    assert "checks.check(" not in page.text and "Not yet: " not in page.text
     assert page.text.count("back to the exercise") == len(checks)
     assert not [a for a in page.all("a") if "solutions" in a.get("href", "")]
 
@@ -175,10 +179,10 @@ def test_every_formula_is_drawn_or_stands_as_tex(exported, path):
     prose = [pages.CODE.sub("", cell.source) for cell in cells_of(path) if cell.cell_type == "markdown"]
     formulas = sum(len(pages.MATH.findall(text)) for text in prose)
     page = Page(exported[NAMES[path.name]])
-    images = [image for image in page.all("img") if "tex" in image.get("class", "").split()]
     sources = [code for code in page.all("code") if code.get("class") == "tex"]
-    assert len(images) + len(sources) == formulas
-    assert all("_" not in image["src"][:40] and image["style"] for image in images)
+    assert len(page.all("math")) + len(sources) == formulas
+    assert not sources, "a formula that latex2mathml does not know"
+    assert "MATHML" not in exported[NAMES[path.name]]
 
 
 @each_lesson
@@ -205,21 +209,55 @@ def test_a_details_block_moves_with_its_summary_and_a_name_of_its_place():
 def test_a_hidden_cell_moves_with_what_it_showed():
     cell = new_code_cell("reveal()", metadata={"tags": ["reveal"]})
     cell.outputs = [new_output("stream", name="stdout", text="four\n")]
-    pointer, _, _, answer = read(cell)
-    assert "reveal()" not in pointer.source and answer.outputs[0].text == "four\n"
+    code, pointer, _, _, answer = read(cell)
+    assert code.source == "reveal()" and not code.outputs
+    assert "[answer 1, at the end]" in pointer.source
+    assert answer.outputs[0].text == "four\n" and answer.source == ""
 
 
-def test_a_widget_that_was_saved_is_left_out_and_its_figure_kept():
-    cell = new_code_cell("explorer.static()")
+def test_a_guard_is_left_out_and_our_version_moves_to_the_end():
+    guard = new_code_cell("assert found > 70", metadata={"tags": ["class", "guard", "hide-cell"]})
+    ours = new_code_cell("def our_f(x):\n    return x", metadata={"tags": ["class", "answer"]})
+    ours.outputs = [new_output("stream", name="stdout", text="The lesson goes on with our answer.\n")]
+    pointer, heading, _, answer = read(guard, ours)
+    assert (
+        "*Our version: [answer 1, at the end](#answer-1)*" in pointer.source
+        and heading.source == "## Answers"
+    )
+    assert answer.source.startswith("def our_f") and not answer.outputs
+
+
+def test_blanks_stay_and_their_check_gives_way_to_its_hints():
+    source = 'def f(x):\n    return ...\n\n\nchecks.check("01.1", f)'
+    stub, note, *_ = read(new_code_cell(source, metadata={"tags": ["class", "exercise", "check"]}))
+    assert stub.source == "def f(x):\n    return ..." and "[Hints](#hints-01.1)" in note.source
+
+
+def test_an_explorers_widget_is_left_out_and_its_picture_kept():
+    cell = new_code_cell("explorer()", metadata={"tags": ["class", "explorer"]})
     cell.outputs = [
         new_output("display_data", {"text/html": FIGURE}),
         new_output("display_data", {WIDGET: {"model_id": "1"}, "text/plain": "<Explorer: where?>"}),
     ]
-    live = new_code_cell("explorer", metadata={"tags": ["class", "explorer"]})
-    figure, note = read(cell, live)
-    assert [output.data for output in figure.outputs] == [{"text/html": FIGURE}]
+    figure, note = read(cell)
+    assert [output.data for output in figure.outputs] == [{"text/html": FIGURE}] and figure.source == ""
     assert note.source == pages.EXPLORER and note.metadata.tags == ["class", "explorer"]
     assert len(cell.outputs) == 2, "the notebook itself stays as it is"
+
+
+def test_a_picture_that_answers_a_prediction_stands_at_the_end():
+    cell = new_code_cell("explorer()", metadata={"tags": ["class", "explorer", "reveal"]})
+    cell.outputs = [new_output("display_data", {"text/html": FIGURE})]
+    pointer, _, _, answer = read(cell)
+    assert "answer 1, at the end" in pointer.source and answer.outputs == cell.outputs
+
+
+def test_an_empty_corner_is_no_heading_and_a_table_is_reached_by_keyboard():
+    table = '<table><tr><th></th><th scope="col">a</th></tr><tr><th class="blank">&nbsp;</th><td>1</td></tr></table>'
+    page = Page(pages.accessible(table))
+    assert len(page.all("th")) == 1 and len(page.all("td")) == 3
+    (group,) = page.all("div")
+    assert group["tabindex"] == "0" and group["aria-label"]
 
 
 def test_code_in_prose_is_left_alone():
@@ -257,20 +295,28 @@ def test_links_follow_their_files(before, after):
     ],
 )
 def test_formulas_are_drawn(tex):
-    (image,) = Page(pages.formula(tex)).all("img")
-    assert image["alt"] == tex and "vertical-align" in image["style"]
-    assert "|" not in pages.formula("P(y|x)"), "a table's cell would end there"
+    page = Page(pages.formula(tex))
+    assert page.all("math")[0]["display"] == "inline" and "\\" not in page.text
+    assert Page(pages.formula(tex, display=True)).all("math")[0]["display"] == "block"
 
 
 def test_a_formula_that_cannot_be_drawn_stands_as_tex():
-    tex = r"\begin{cases} a_1 & x < 0 \\ b & \text{else} \end{cases}"
+    tex = r"\nosuchcommand{a_1} < 0"
     page = Page(pages.formula(tex, display=True))
     assert page.all("code") == [{"class": "tex"}] and page.text == tex
 
 
+def test_a_formula_comes_back_where_it_stood_and_not_into_an_anchor():
+    formulas = []
+    text = pages.set_aside("The $p$ and $$q$$ of `code`.", formulas)
+    assert text == "The MATHML0X and MATHML1X of `code`." and len(formulas) == 2
+    body = pages.put_back('<h2 id="The-MATHML0X">The MATHML0X</h2>', formulas)
+    assert body == f'<h2 id="The-">The {formulas[0]}</h2>'
+
+
 @pytest.mark.parametrize("text", ["It costs $5, or $ 6 and 7$.", r"\$a\$", "US$5 and AU$6"])
 def test_money_is_no_formula(text):
-    assert pages.drawn_math(text) == text
+    assert pages.set_aside(text, []) == text
 
 
 def test_nothing_to_export_is_said(tmp_path, capsys):

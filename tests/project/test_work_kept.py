@@ -1,6 +1,6 @@
 """Nothing a student wrote is lost, whatever the student and the course do, in whatever order.
 
-tests/test_commands.py has the cases that a person thinks of; here chance thinks of others.
+tests/project/test_tools.py has the cases that a person thinks of; here chance thinks of others.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_lib.classroom.tools import commands
+from course_lib.classroom.tools import lab
 
 NAMES = ["00_start.ipynb", "01_next.ipynb", "map.md"]
 
@@ -46,7 +46,7 @@ class Course(RuleBasedStateMachine):
         self.count, self.kept = 0, {}
         for name in NAMES:
             save(self.notebooks / name, f"{name}, version 0")
-        commands.lay_copies(self.notebooks, self.work)
+        lab.lay_copies(self.notebooks, self.work)
 
     def teardown(self):
         shutil.rmtree(self.folder)
@@ -69,7 +69,7 @@ class Course(RuleBasedStateMachine):
 
     @rule()
     def make_lab(self):
-        commands.lay_copies(self.notebooks, self.work)
+        lab.lay_copies(self.notebooks, self.work)
 
     @rule(pick=st.integers(0, 20))
     def the_student_writes(self, pick):

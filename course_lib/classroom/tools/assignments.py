@@ -17,7 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_lib.classroom.tools.commands import ROOT, shown, write_whole
+from course_lib.classroom.tools.files import ROOT, shown, write_whole
 from course_lib.classroom.tools.pages import outside_code, relinked
 
 NOTEBOOKS, COURSE = ROOT / "notebooks", ROOT / "build" / "assignments"

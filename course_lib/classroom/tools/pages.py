@@ -1,11 +1,10 @@
 """Lessons as web pages that teach without a kernel: `make html`, or `python -m course_lib.classroom.tools.pages`.
 
 Each page is one file in build/html/, without scripts and without anything to fetch. What needs a kernel gives way to
-what does not: an explorer to the figure beside it, formulas to pictures with their TeX as alt text, a check to the
-hints of its exercise. Answers move to the end of the page. Solutions are left out.
+what does not: an explorer to the picture of its first setting, formulas to MathML, a check to the hints of its
+exercise. Answers move to the end of the page. Solutions and guards are left out.
 """
 
-import base64
 import html
 import posixpath
 import re
@@ -13,13 +12,13 @@ import sys
 from pathlib import Path
 
 import nbformat
-from matplotlib.font_manager import FontProperties
-from matplotlib.mathtext import MathTextParser
-from matplotlib.textpath import TextPath
+from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
+from traitlets.config import Config
 
 from course_lib.classroom import checks
-from course_lib.classroom.tools.commands import ROOT, WIDGET, shown, write_whole
+from course_lib.classroom.tools.files import ROOT, shown, write_whole
+from course_lib.classroom.tools.notebooks import WIDGET
 
 NOTEBOOKS, PAGES = ROOT / "notebooks", ROOT / "build" / "html"
 
@@ -30,15 +29,14 @@ MATH = re.compile(
 )
 CODE = re.compile(r"^(?P<fence>```|~~~).*?^(?P=fence)|(?P<ticks>`+).+?(?P=ticks)", re.S | re.M)
 
-EXPLORER = (
-    "*In the notebook an explorer follows: controls that move the figure above, which shows where it starts.*"
-)
+BARE = "output-only"  # a cell whose source is not shown
+EXPLORER = "*In the notebook, controls move this figure. It shows where they start.*"
 SHELL = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{style}</style></head>
-<body><a class="skip" href="#lesson">To the text</a>
-<p class="about">{about}</p>
+<body><header><a class="skip" href="#lesson">To the text</a>
+<p class="about">{about}</p></header>
 <main id="lesson">
 {body}
 </main></body></html>
@@ -64,10 +62,10 @@ pre {white-space: pre-wrap; overflow-wrap: anywhere; margin: 0;}
 .ansi-blue-fg, .ansi-cyan-fg, .ansi-yellow-fg {color: #0b57a4;} .ansi-bold {font-weight: bold;}
 .highlight [class^="c"] {color: #177500;} .highlight [class^="s"] {color: #c41a16;}
 .highlight [class^="k"], .highlight .ow {color: #a90d91;} .highlight [class^="m"] {color: #1c01ce;}
-table {border: 0; border-collapse: collapse; margin: .8rem 0; font-size: .95rem; display: block; overflow-x: auto;}
+.scroll {overflow-x: auto; margin: .8rem 0;} table {border: 0; border-collapse: collapse; font-size: .95rem;}
 th, td {border: 1px solid #ccc; padding: .2rem .6rem; text-align: left;}
 .output_html td, .output_html tbody th {text-align: right;}
-img {max-width: 100%;} .tex-display {display: block; margin: 1rem auto;} code.tex {white-space: pre-wrap;}
+img {max-width: 100%; height: auto;} math[display="block"] {margin: 1rem auto;} code.tex {white-space: pre-wrap;}
 blockquote {margin: .8rem 0; padding-left: 1rem; border-left: 4px solid #ccc;}
 """
 
@@ -103,19 +101,29 @@ def readable(notebook, names: dict[str, str]):
                 rest = rest[found.end() :]
             heading = last_heading(rest) or heading
             cells.append(markdown("".join([*pieces, rest]), tags))
+        elif cell.cell_type != "code" or "guard" in tags:
+            continue
         elif "explorer" in tags:
-            cells.append(markdown(EXPLORER, tags))
+            shown = outputs_of(cell)
+            if "reveal" in tags:
+                cells.append(markdown(moved("The notebook shows it in a folded output", shown), tags))
+            else:
+                cells += [shown, markdown(EXPLORER, tags)]
         elif "reveal" in tags:
-            cells.append(
-                markdown(moved("The notebook answers in a folded cell", without_widgets(cell)), tags)
-            )
+            cells.append(without_widgets(cell, outputs=False))
+            cells.append(markdown(moved("What it prints", outputs_of(cell)), tags))
+        elif "answer" in tags:
+            cells.append(markdown(moved("Our version", without_widgets(cell, outputs=False)), tags))
         elif "check" in tags:
-            key = next(iter(re.findall(r'"(\d\d\.\w+)"', cell.source)), "")
+            key = next(iter(re.findall(r'checks\.check\("(\d\d\.\w+)"', cell.source)), "")
+            if "exercise" in tags:
+                stub = re.sub(r"^checks\.check\(.*$", "", cell.source, flags=re.M).rstrip()
+                cells.append(nbformat.from_dict({**cell, "source": stub, "outputs": []}))
             if key in checks.load_all():
                 hints[key] = checks.load_all()[key].hints
                 note = f'<a id="task-{key}"></a>*The notebook checks your answer. [Hints](#hints-{key}), at the end.*'
                 cells.append(markdown(note, tags))
-        elif cell.cell_type == "code":
+        else:
             cells.append(without_widgets(cell))
     if hints:
         cells.append(markdown("## Hints"))
@@ -128,7 +136,7 @@ def readable(notebook, names: dict[str, str]):
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"  # the same lesson gives the same page
         if cell.cell_type == "markdown":
-            cell.source = outside_code(cell.source, lambda text: drawn_math(relinked(text, names)))
+            cell.source = outside_code(cell.source, lambda text: relinked(text, names))
     return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
 
 
@@ -136,10 +144,18 @@ def markdown(source: str, tags=()):
     return nbformat.v4.new_markdown_cell(source, metadata={"tags": list(tags)})
 
 
-def without_widgets(cell):
-    """A copy of a code cell whose outputs can be shown without a kernel."""
-    kept = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+def without_widgets(cell, outputs: bool = True):
+    """A copy of a code cell with the outputs that can be shown without a kernel, or with none."""
+    kept = [output for output in cell.outputs if outputs and WIDGET not in output.get("data", {})]
     return nbformat.from_dict({**cell, "outputs": kept})
+
+
+def outputs_of(cell):
+    """What a code cell showed, without its source."""
+    shown = without_widgets(cell)
+    return nbformat.from_dict(
+        {**shown, "source": "", "metadata": {"tags": [*cell.metadata.get("tags", []), BARE]}}
+    )
 
 
 def last_heading(text: str) -> str:
@@ -174,60 +190,32 @@ def relinked(text: str, names: dict[str, str]) -> str:
 
 # ---- formulas ----------------------------------------------------------------------------------------------
 
-GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
-SPELLINGS = [  # TeX that matplotlib spells in another way
-    (r"\\ge(?![a-zA-Z])", r"\\geq"),
-    (r"\\le(?![a-zA-Z])", r"\\leq"),
-    (r"\\ne(?![a-zA-Z])", r"\\neq"),
-    (r"\\top(?![a-zA-Z])", "T"),
-    (r"\\[td]?frac(\w)(\w)", r"\\frac{\1}{\2}"),
-    (r"\\[td]frac", r"\\frac"),
-    (r"\\frac *(\d) *(\d)", r"\\frac{\1}{\2}"),
-    (rf"\\underbrace{GROUP}_{GROUP}", r"\\underset{\2}{\1}"),
-    (r"\\[lr]vert(?![a-zA-Z])", "|"),
-    (r"\\lVert|\\rVert", r"\\Vert "),
-    (r"\s+", " "),
-]
 
-
-def drawn_math(text: str) -> str:
-    """Formulas between dollars as pictures."""
+def set_aside(text: str, formulas: list[str]) -> str:
+    """Formulas between dollars, drawn and added to `formulas`; a mark, which Markdown lets be, stands for each."""
 
     def drawn(found: re.Match) -> str:
         tex = " ".join((found["display"] or found["inline"]).split())
-        return formula(tex, display=found["display"] is not None)
+        formulas.append(formula(tex, display=found["display"] is not None))
+        return f"MATHML{len(formulas) - 1}X"
 
     return MATH.sub(drawn, text)
 
 
+def put_back(body: str, formulas: list[str]) -> str:
+    """The formulas in the places of their marks; a heading's anchor goes without."""
+    mark = r"MATHML(\d+)X"
+    body = re.sub(r"<[^<>]*>", lambda tag: re.sub(mark, "", tag[0]), body)
+    return re.sub(mark, lambda found: formulas[int(found[1])], body)
+
+
 def formula(tex: str, display: bool = False) -> str:
-    """A formula as `<img>` with its TeX as alt text; as TeX in `<code>` where matplotlib cannot draw it."""
-    plain = tex
-    for spelling, ours in SPELLINGS:
-        plain = re.sub(spelling, ours, plain)
-    if display:
-        plain = plain.replace(r"\frac", r"\dfrac")
-    escaped = html.escape(tex).replace("|", "&#124;").replace("*", "&#42;").replace("_", "&#95;")
-    font = FontProperties(size=100, math_fontfamily="stix")
+    """A formula as MathML; as TeX in `<code>` where it holds a command that latex2mathml does not know."""
     try:
-        _, height, depth, _, _ = MathTextParser("path").parse(f"${plain}$", dpi=72, prop=font)
-        path = TextPath((0, 0), f"${plain}$", prop=font)
-    except ValueError:
-        return f'<code class="tex">{escaped}</code>'
-    width = path.get_extents().x1 + 3 if len(path.vertices) else 1
-    letters = {1: "M", 2: "L", 3: "Q", 4: "C"}
-    drawing = "".join(
-        letters[code] + " ".join(f"{number:.1f}" for number in points) if code in letters else "Z"
-        for points, code in path.iter_segments(simplify=False, curves=True)
-    )
-    box = f"0 {-height:.0f} {width:.0f} {height + depth:.0f}"
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}"><path transform="scale(1 -1)" d="{drawing}"/></svg>'
-    data = base64.b64encode(svg.encode()).decode()
-    place = f"height:{(height + depth) / 100:.3f}em;" + (
-        "" if display else f"vertical-align:{-depth / 100:.3f}em"
-    )
-    kind = "tex tex-display" if display else "tex"
-    return f'<img class="{kind}" alt="{escaped}" style="{place}" src="data:image/svg+xml;base64,{data}">'
+        drawn = convert(tex, display="block" if display else "inline")
+    except Exception:  # its parser raises errors of many kinds
+        drawn = "\\"
+    return f'<code class="tex">{html.escape(tex)}</code>' if "\\" in html.unescape(drawn) else drawn
 
 
 # ---- pages -------------------------------------------------------------------------------------------------
@@ -240,10 +228,24 @@ def page(path: Path, names: dict[str, str]) -> str:
         embed_images=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
+        config=Config(TagRemovePreprocessor={"enabled": True, "remove_input_tags": {BARE}}),
     )
-    notebook = readable(nbformat.read(path, as_version=4), names)
+    notebook, formulas = readable(nbformat.read(path, as_version=4), names), []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = outside_code(cell.source, lambda text: set_aside(text, formulas))
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(path.parent)}})
-    return SHELL.format(title=html.escape(title(path)), style=STYLE, about=ABOUT, body=body)
+    return SHELL.format(
+        title=html.escape(title(path)), style=STYLE, about=ABOUT, body=put_back(accessible(body), formulas)
+    )
+
+
+def accessible(body: str) -> str:
+    """The empty corner of a table is no heading, and a table that has to be scrolled is reached by keyboard."""
+    body = re.sub(r"<th\b([^>]*)>(\s|&nbsp;)*</th>", r"<td\1></td>", body)
+    body = re.sub(r"(<td\b[^>]*?) scope=\"\w+\"", r"\1", body)
+    scroll = '<div class="scroll" tabindex="0" role="group" aria-label="table">'
+    return re.sub(r"<table\b.*?</table>", lambda table: f"{scroll}{table[0]}</div>", body, flags=re.S)
 
 
 def title(path: Path) -> str:

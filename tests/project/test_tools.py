@@ -8,7 +8,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_lib.classroom.tools import commands
+from course_lib.classroom.tools import files as shared
+from course_lib.classroom.tools import lab
+from course_lib.classroom.tools import notebooks as runner
 
 
 def notebook_bytes(*sources, outputs=()):
@@ -54,7 +56,7 @@ def test_lab_copies_lessons_solutions_and_what_they_show(course):
     (notebooks / "conftest.py").write_text("")
     (notebooks / ".ipynb_checkpoints").mkdir()
     (notebooks / ".ipynb_checkpoints" / LESSON).write_text("old")
-    assert commands.lay_copies(notebooks, work) == []
+    assert lab.lay_copies(notebooks, work) == []
     expected = {LESSON, f"solutions/{LESSON}", "figures/map.svg"}
     assert files(work).keys() == expected | {".course.json"}
     assert all((work / name).read_bytes() == (notebooks / name).read_bytes() for name in expected)
@@ -62,10 +64,10 @@ def test_lab_copies_lessons_solutions_and_what_they_show(course):
 
 def test_a_copy_nobody_changed_is_refreshed(course):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     (notebooks / LESSON).write_bytes(notebook_bytes("# 01 · Imbalance", "x = 10"))
     (notebooks / "figures" / "map.svg").write_text("<svg>new</svg>")
-    assert commands.lay_copies(notebooks, work) == []
+    assert lab.lay_copies(notebooks, work) == []
     assert (work / LESSON).read_bytes() == (notebooks / LESSON).read_bytes()
     assert (work / "figures" / "map.svg").read_text() == "<svg>new</svg>"
     assert files(work).keys() == {LESSON, f"solutions/{LESSON}", "figures/map.svg", ".course.json"}
@@ -73,14 +75,14 @@ def test_a_copy_nobody_changed_is_refreshed(course):
 
 def test_a_copy_only_run_is_refreshed_but_not_for_nothing(course):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     # Running the last cell with Shift-Enter also appends an empty one.
     executed = notebook_bytes("# 01 · Imbalance", "x = 1", "", outputs=[stream("1\n")])
     (work / LESSON).write_bytes(executed)
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     assert (work / LESSON).read_bytes() == executed, "the same version wiped the student's outputs"
     (notebooks / LESSON).write_bytes(notebook_bytes("# 01 · Imbalance", "x = 10"))
-    assert commands.lay_copies(notebooks, work) == []
+    assert lab.lay_copies(notebooks, work) == []
     assert (work / LESSON).read_bytes() == (notebooks / LESSON).read_bytes()
 
 
@@ -99,43 +101,43 @@ def test_a_copy_only_run_is_refreshed_but_not_for_nothing(course):
 )
 def test_what_the_student_changed_stays_and_the_new_version_lies_beside(course, mine):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     (work / LESSON).write_bytes(mine)
-    assert commands.lay_copies(notebooks, work) == [], "the same version is no news"
+    assert lab.lay_copies(notebooks, work) == [], "the same version is no news"
     assert files(work).keys() == {LESSON, f"solutions/{LESSON}", "figures/map.svg", ".course.json"}
 
     (notebooks / LESSON).write_bytes(notebook_bytes("# 01 · Imbalance", "x = 10"))
-    (line,) = commands.lay_copies(notebooks, work)
+    (line,) = lab.lay_copies(notebooks, work)
     assert LESSON in line and "01_imbalance.new.ipynb" in line
     assert (work / LESSON).read_bytes() == mine
     assert (work / "01_imbalance.new.ipynb").read_bytes() == (notebooks / LESSON).read_bytes()
-    assert commands.lay_copies(notebooks, work) == [], "said once"
+    assert lab.lay_copies(notebooks, work) == [], "said once"
 
 
 def test_a_changed_picture_stays_too(course):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     (work / "figures" / "map.svg").write_text("mine")
     (notebooks / "figures" / "map.svg").write_text("new")
-    assert len(commands.lay_copies(notebooks, work)) == 1
+    assert len(lab.lay_copies(notebooks, work)) == 1
     assert (work / "figures" / "map.svg").read_text() == "mine"
     assert (work / "figures" / "map.new.svg").read_text() == "new"
 
 
 def test_a_later_version_replaces_the_one_beside_unless_the_student_wrote_in_it(course):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     mine = notebook_bytes("# mine")
     (work / LESSON).write_bytes(mine)
     for version in (2, 3):
         (notebooks / LESSON).write_bytes(notebook_bytes(f"# version {version}"))
-        commands.lay_copies(notebooks, work)
+        lab.lay_copies(notebooks, work)
     beside = work / "01_imbalance.new.ipynb"
     assert beside.read_bytes() == notebook_bytes("# version 3")
 
     beside.write_bytes(notebook_bytes("# version 3, annotated"))
     (notebooks / LESSON).write_bytes(notebook_bytes("# version 4"))
-    (line,) = commands.lay_copies(notebooks, work)
+    (line,) = lab.lay_copies(notebooks, work)
     assert "01_imbalance.new2.ipynb" in line
     assert beside.read_bytes() == notebook_bytes("# version 3, annotated")
     assert (work / "01_imbalance.new2.ipynb").read_bytes() == notebook_bytes("# version 4")
@@ -144,20 +146,20 @@ def test_a_later_version_replaces_the_one_beside_unless_the_student_wrote_in_it(
 
 def test_a_version_the_student_threw_away_does_not_come_back(course):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     (work / LESSON).write_bytes(notebook_bytes("# mine"))
     (notebooks / LESSON).write_bytes(notebook_bytes("# version 2"))
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     (work / "01_imbalance.new.ipynb").unlink()
-    assert commands.lay_copies(notebooks, work) == []
+    assert lab.lay_copies(notebooks, work) == []
     assert not (work / "01_imbalance.new.ipynb").exists()
 
 
 def test_a_deleted_copy_comes_back_fresh(course):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     (work / LESSON).unlink()
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     assert (work / LESSON).read_bytes() == (notebooks / LESSON).read_bytes()
 
 
@@ -167,7 +169,7 @@ def test_files_of_the_students_own_are_never_touched(course):
     own = {LESSON: notebook_bytes("# written before the first make lab"), "notes.txt": b"mine"}
     for name, content in own.items():
         (work / name).write_bytes(content)
-    (line,) = commands.lay_copies(notebooks, work)
+    (line,) = lab.lay_copies(notebooks, work)
     assert "01_imbalance.new.ipynb" in line
     assert {name: (work / name).read_bytes() for name in own} == own
 
@@ -175,7 +177,7 @@ def test_files_of_the_students_own_are_never_touched(course):
 @pytest.mark.parametrize("record", [b"{", b"[]", b'{"a": 1}', None], ids=["broken", "list", "odd", "lost"])
 def test_without_a_record_everything_that_differs_counts_as_the_students(course, record):
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     mine = notebook_bytes("# mine")
     (work / LESSON).write_bytes(mine)
     (notebooks / LESSON).write_bytes(notebook_bytes("# version 2"))
@@ -183,7 +185,7 @@ def test_without_a_record_everything_that_differs_counts_as_the_students(course,
         (work / ".course.json").unlink()
     else:
         (work / ".course.json").write_bytes(record)
-    told = commands.lay_copies(notebooks, work)
+    told = lab.lay_copies(notebooks, work)
     assert ("cannot be read" in told[0]) == (record is not None)
     assert (work / LESSON).read_bytes() == mine
     assert (work / "01_imbalance.new.ipynb").exists()
@@ -193,7 +195,7 @@ def test_without_a_record_everything_that_differs_counts_as_the_students(course,
 def test_an_interruption_leaves_whole_files(course, monkeypatch):
     """Whenever the power goes: every file is whole, the student's work there, and the next run finishes."""
     notebooks, work = course
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     mine = notebook_bytes("# mine")
     (work / LESSON).write_bytes(mine)
     for source in (notebooks / LESSON, notebooks / "solutions" / LESSON):
@@ -214,13 +216,13 @@ def test_an_interruption_leaves_whole_files(course, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", stops_after(allowed))
             with pytest.raises(KeyboardInterrupt):
-                commands.lay_copies(notebooks, work)
+                lab.lay_copies(notebooks, work)
         assert (work / LESSON).read_bytes() == mine
         assert (work / "solutions" / LESSON).read_bytes() in (
             notebook_bytes("# 01 · Imbalance", "x = 2"),
             notebook_bytes("# version 2"),
         )
-    commands.lay_copies(notebooks, work)
+    lab.lay_copies(notebooks, work)
     assert (work / LESSON).read_bytes() == mine
     assert (work / "solutions" / LESSON).read_bytes() == notebook_bytes("# version 2")
     assert len(list(work.glob("*.new*"))) == 1
@@ -228,11 +230,12 @@ def test_an_interruption_leaves_whole_files(course, monkeypatch):
 
 def test_lab_opens_the_first_lesson_and_passes_options_on(course, monkeypatch):
     notebooks, work = course
-    (notebooks / commands.FIRST_LESSON).write_bytes(notebook_bytes("# 00 · Start here"))
+    (notebooks / lab.FIRST_LESSON).write_bytes(notebook_bytes("# 00 · Start here"))
     started = []
-    monkeypatch.setattr(commands, "ROOT", notebooks.parent)
+    for module in (shared, lab, runner):
+        monkeypatch.setattr(module, "ROOT", notebooks.parent)
     monkeypatch.setattr("jupyterlab.labapp.main", started.append)
-    assert commands.main(["lab", "--no-browser", "--help-me"]) == 0
+    assert lab.lab(["--no-browser", "--help-me"]) == 0
     (options,) = started
     assert f"--ServerApp.root_dir={notebooks.parent}" in options
     assert "--LabApp.default_url=/lab/tree/work/00_start_here.ipynb" in options
@@ -241,8 +244,9 @@ def test_lab_opens_the_first_lesson_and_passes_options_on(course, monkeypatch):
 
 
 def test_lab_outside_a_clone_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(commands, "ROOT", tmp_path)
-    assert commands.main(["lab"]) == 1
+    for module in (shared, lab, runner):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    assert lab.lab([]) == 1
     assert "works from a clone" in capsys.readouterr().out
 
 
@@ -270,46 +274,46 @@ def committed(tmp_path):
 def executed(monkeypatch):
     """Which notebooks `run` would execute, without a kernel."""
     paths = []
-    monkeypatch.setattr(commands, "execute", lambda path: paths.append(path.name))
+    monkeypatch.setattr(runner, "execute", lambda path: paths.append(path.name))
     return paths
 
 
 def test_run_takes_a_committed_lesson_and_one_with_other_outputs(committed, executed):
-    assert commands.run([], False, committed) == 0
+    assert runner.run([], False, committed) == 0
     (committed / LESSON).write_bytes(notebook_bytes("# 01 · Imbalance", "1 + 1", outputs=[stream("2\n")]))
-    assert commands.run([], False, committed) == 0
+    assert runner.run([], False, committed) == 0
     assert executed == [LESSON, LESSON]
 
 
 @pytest.mark.parametrize("name", [LESSON, "02_decisions.ipynb"], ids=["changed", "never committed"])
 def test_run_refuses_uncommitted_sources_unless_forced(committed, executed, capsys, name):
     (committed / name).write_bytes(notebook_bytes("# 01 · Imbalance", "1 + 2"))
-    assert commands.run([], False, committed) == 1
+    assert runner.run([], False, committed) == 1
     assert not executed
     said = capsys.readouterr().out
     assert name in said and "FORCE=1" in said
-    assert commands.run([name[:2]], True, committed) == 0
+    assert runner.run([name[:2]], True, committed) == 0
     assert executed == [name]
 
 
 def test_run_outside_a_repository_counts_as_uncommitted(course, executed):
     notebooks, _ = course
-    assert commands.run([], False, notebooks) == 1
+    assert runner.run([], False, notebooks) == 1
     assert not executed
 
 
 def test_run_picks_by_prefix(course, executed, capsys):
     notebooks, _ = course
     (notebooks / "09_learn2mix.ipynb").write_bytes(notebook_bytes("# 09"))
-    assert commands.run(["09"], True, notebooks) == 0
+    assert runner.run(["09"], True, notebooks) == 0
     assert executed == ["09_learn2mix.ipynb"]
     executed.clear()
-    commands.run(["01"], True, notebooks)
+    runner.run(["01"], True, notebooks)
     assert executed == [LESSON, LESSON], "the lesson and its solution"
     executed.clear()
-    commands.run(["solutions/01"], True, notebooks)
+    runner.run(["solutions/01"], True, notebooks)
     assert executed == [LESSON]
-    assert commands.run(["77"], True, notebooks) == 1
+    assert runner.run(["77"], True, notebooks) == 1
     assert "77" in capsys.readouterr().out
 
 
@@ -333,7 +337,7 @@ display(ipywidgets.IntSlider(description="share"))
     notebook.cells[1].metadata["execution"] = {"iopub.status.busy": "2026-01-01"}
     nbformat.write(notebook, path)
 
-    assert commands.run([], True, tmp_path) == 0
+    assert runner.run([], True, tmp_path) == 0
     assert " s" in capsys.readouterr().out
     first = path.read_bytes()
     saved = nbformat.reads(first.decode(), as_version=4)
@@ -345,7 +349,7 @@ display(ipywidgets.IntSlider(description="share"))
     assert saved.cells[3].outputs[0].evalue == "as meant"
     assert saved.metadata.keys() == {"kernelspec", "language_info"}
     assert b"widget-view" not in first and b"ipykernel_" not in first
-    assert commands.run([], True, tmp_path) == 0
+    assert runner.run([], True, tmp_path) == 0
     assert path.read_bytes() == first
 
 
@@ -354,7 +358,7 @@ def test_run_leaves_a_lesson_that_fails_as_it_was(tmp_path, capsys):
     path = tmp_path / LESSON
     path.write_bytes(notebook_bytes("# 01 · Imbalance", "1 / 0"))
     before = path.read_bytes()
-    assert commands.run([], True, tmp_path) == 1
+    assert runner.run([], True, tmp_path) == 1
     assert path.read_bytes() == before
     said = capsys.readouterr().out
     assert "ZeroDivisionError" in said and "was not saved" in said
@@ -362,10 +366,11 @@ def test_run_leaves_a_lesson_that_fails_as_it_was(tmp_path, capsys):
 
 def test_machine_paths_are_shortened_but_pictures_stay(monkeypatch, tmp_path):
     home = tmp_path / "home" / "ada"
-    monkeypatch.setattr(commands, "ROOT", home / "course")
-    monkeypatch.setattr(commands.Path, "home", lambda: home)
-    monkeypatch.setattr(commands.sys, "prefix", f"{home}/course/.venv")
-    short = commands.without_paths
+    for module in (shared, lab, runner):
+        monkeypatch.setattr(module, "ROOT", home / "course")
+    monkeypatch.setattr(runner.Path, "home", lambda: home)
+    monkeypatch.setattr(runner.sys, "prefix", f"{home}/course/.venv")
+    short = runner.without_paths
     assert short(f'File "{home}/course/course_lib/data.py", line 3') == 'File "course_lib/data.py", line 3'
     assert short("File ~/course/course_lib/data.py:3") == "File course_lib/data.py:3"
     assert short(f"{home}/course/.venv/lib/torch/x.py") == ".venv/lib/torch/x.py"
@@ -379,16 +384,16 @@ def test_a_widget_leaves_its_other_forms_or_nothing():
     def display(**data):
         return nbformat.v4.new_output("display_data", data=data)
 
-    widget = {commands.WIDGET: {"model_id": "1"}, "text/plain": "IntSlider(value=0)"}
-    assert commands.clean_output(display(**widget)) is None
-    assert commands.clean_output(display(**widget, **{"text/html": "<b>3</b>"})).data == {
+    widget = {runner.WIDGET: {"model_id": "1"}, "text/plain": "IntSlider(value=0)"}
+    assert runner.clean_output(display(**widget)) is None
+    assert runner.clean_output(display(**widget, **{"text/html": "<b>3</b>"})).data == {
         "text/html": "<b>3</b>"
     }
 
 
 def test_fingerprint_sees_pasted_pictures_and_order():
     def fingerprint(*cells):
-        return commands.written(json.dumps({"cells": list(cells)}).encode(), "a.ipynb")
+        return shared.written(json.dumps({"cells": list(cells)}).encode(), "a.ipynb")
 
     prose = {"cell_type": "markdown", "source": ["# a\n", "b"]}
     pasted = prose | {"attachments": {"image.png": {"image/png": "AAAA"}}}
@@ -402,8 +407,9 @@ def test_fingerprint_sees_pasted_pictures_and_order():
 @pytest.mark.parametrize(("user", "allowed"), [(0, True), (1000, False)])
 def test_lab_starts_in_a_container_where_one_is_root(course, monkeypatch, user, allowed):
     started = []
-    monkeypatch.setattr(commands, "ROOT", course[0].parent)
-    monkeypatch.setattr(commands.os, "geteuid", lambda: user, raising=False)
+    for module in (shared, lab, runner):
+        monkeypatch.setattr(module, "ROOT", course[0].parent)
+    monkeypatch.setattr(lab.os, "geteuid", lambda: user, raising=False)
     monkeypatch.setattr("jupyterlab.labapp.main", started.append)
-    assert commands.main(["lab"]) == 0
+    assert lab.lab([]) == 0
     assert ("--allow-root" in started[0]) == allowed
