@@ -1,28 +1,16 @@
-"""The exercises of lesson 09: both notebooks in step, stubs that wait, answers that pass, slips that are named."""
+"""The exercises of lesson 09: answers that pass, slips that are named; and the lesson's functions are the library's."""
 
-import re
-from pathlib import Path
-
-import nbformat
+import numpy as np
 import pytest
 import torch
 
 from course_lib.classroom import checks
 from course_lib.classroom.checks import NotYet
+from course_lib.classroom.lessons.lesson_09 import checks as ours
+from course_lib.classroom.lessons.lesson_09 import explorer as world
+from course_lib.learn2mix import Learn2Mix
 from course_lib.sampling import split_counts
-
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-LESSON, SOLUTIONS = NOTEBOOKS / "09_learn2mix.ipynb", NOTEBOOKS / "solutions" / "09_learn2mix.ipynb"
-KEYS = ["09.1", "09.2", "09.3", "09.4"]
-
-
-def cells(path, tag):
-    found = nbformat.read(path, as_version=4).cells
-    return [cell for cell in found if tag in cell.metadata.get("tags", [])]
-
-
-def check_sources(path):
-    return [cell.source for cell in cells(path, "check")]
+from tests.lessons.books import NOTEBOOKS, code_cells, read
 
 
 def message(key, *answers):
@@ -31,33 +19,71 @@ def message(key, *answers):
     return str(waiting.value)
 
 
-# ---- both notebooks ----
+def lesson_code(begin):
+    """The source of the lesson's cell that holds a line beginning so."""
+    found = [
+        c.source
+        for c in code_cells(read(NOTEBOOKS / "09_learn2mix.ipynb"))
+        if f"\n{begin}" in f"\n{c.source}"
+    ]
+    return found[0]
 
 
-def test_lesson_and_solutions_check_the_same():
-    assert check_sources(LESSON) == check_sources(SOLUTIONS)
-    found = [re.search(r'check\("(.+?)"', source)[1] for source in check_sources(LESSON)]
-    assert found == KEYS == sorted(key for key in checks.load_all() if key.startswith("09"))
+# ---- the lesson's own functions ----
 
 
-def test_the_solutions_pass_again_and_again(capsys):
-    code = [cell.source for cell in nbformat.read(SOLUTIONS, as_version=4).cells if cell.cell_type == "code"]
-    names = {}
-    for source in code:
-        exec(source, names)
-    for source in 4 * check_sources(SOLUTIONS):
-        exec(source, names)
-    assert capsys.readouterr().out.count("Right.") == 5 * len(KEYS)
+def test_the_clinic_of_the_lesson_is_the_explorers():
+    names = {"torch": torch}
+    exec(lesson_code("def clinic("), names)
+    for wrong, seed in ((0.0, 3), (0.4, 0), (0.6, 1)):
+        for mine, theirs in zip(names["clinic"](wrong, seed), world.clinic((0, wrong, 0), seed), strict=True):
+            assert torch.equal(mine, theirs)
 
 
-def test_hints_come_in_steps_and_never_run_out(capsys):
-    for key in KEYS:
-        for _ in range(4):
-            checks.hint(key)
-    assert capsys.readouterr().out.count("Hint 3 of 3") >= 4
+def test_the_move_of_the_lesson_is_the_librarys():
+    for _ in range(20):
+        mix, labels, losses, rate = ours._round()
+        total, count = ours._sums(mix, labels, losses)
+        library = Learn2Mix(mix.double(), rate).update(total / count, count)
+        torch.testing.assert_close(
+            ours._next_mix(mix, labels, losses, rate).double(), library, rtol=1e-5, atol=1e-6
+        )
 
 
 # ---- 09.1 ----
+
+
+def written_otherwise(mix, labels, losses, rate):
+    loss = torch.stack([losses[labels == k].mean() for k in range(len(mix))])
+    return (1 - rate) * mix + rate * loss / loss.sum()
+
+
+@pytest.mark.parametrize("function", [ours._next_mix, written_otherwise])
+def test_a_right_round_is_accepted_however_it_is_written(function, capsys):
+    checks.require("09.1", function)
+    assert capsys.readouterr().out.startswith("Right.")
+
+
+@pytest.mark.parametrize(
+    ("slip", "said"),
+    [
+        (ours._by_total, "Divide by `count`"),
+        (ours._no_sum, "do not sum to 1"),
+        (ours._round_over_all, "mean loss of all examples"),
+        (ours._jump, "only a part `rate`"),
+        (ours._away, "away from the aim"),
+        (ours._add, "part of `aim - mix`"),
+        (lambda mix, labels, losses, rate: mix, "table above"),
+        (lambda mix, labels, losses, rate: ..., "replace the dots"),
+        (lambda mix, labels, losses, rate: mix[99], "raised IndexError"),
+        (3, "a function was expected"),
+    ],
+)
+def test_a_wrong_round_is_told_which_step(slip, said):
+    assert said in message("09.1", slip)
+
+
+# ---- 09.2 ----
 
 
 @pytest.mark.parametrize(
@@ -65,7 +91,6 @@ def test_hints_come_in_steps_and_never_run_out(capsys):
     [
         (6, "loss of 0"),
         (24, "mixing rate 1"),
-        (24.0, "a quarter of the way"),
         (8, "before the update"),
         (30, "divided by their sum"),
         (13, "too large"),
@@ -74,10 +99,15 @@ def test_hints_come_in_steps_and_never_run_out(capsys):
     ],
 )
 def test_one_update_names_the_slip(answer, said):
-    assert said in message("09.1", answer)
+    assert said in message("09.2", answer)
 
 
-# ---- 09.2 ----
+def test_twelve_examples_are_right(capsys):
+    checks.require("09.2", 12)
+    assert "Right." in capsys.readouterr().out
+
+
+# ---- 09.3 ----
 
 
 def cut_off(size, mix):
@@ -115,8 +145,8 @@ def one_for_the_empty_class(size, mix):
         (largest_fractions, "on average"),
         (at_random, "more than one off"),
         (one_for_the_empty_class, "share 0"),
-        (lambda size, mix: size * mix, "Whole numbers"),
-        (lambda size, mix: size, "One number per class"),
+        (lambda size, mix: size * mix, "whole numbers"),
+        (lambda size, mix: size, "one number per class"),
         (lambda size, mix: mix[99], "raised IndexError"),
         (lambda size, mix: None, "return"),
         (12, "a function was expected"),
@@ -124,55 +154,85 @@ def one_for_the_empty_class(size, mix):
 )
 def test_whole_counts_names_the_slip(slip, said):
     for _ in range(3):
-        assert said in message("09.2", slip)
+        assert said in message("09.3", slip)
 
 
 def test_the_library_solves_whole_counts(capsys):
     for _ in range(3):
-        checks.require("09.2", right)
+        checks.require("09.3", right)
     assert capsys.readouterr().out.count("Right.") == 3
 
 
-# ---- 09.3 ----
+# ---- 09.4 and 09.5 ----
+
+
+@pytest.mark.parametrize("spreads", [(1.0, 2.0, 1.0), (0.6, 1.8, 0.6)])
+def test_one_wide_illness_beats_uniform_in_the_worst_recall(spreads, capsys):
+    checks.require("09.4", spreads)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Worst recall, learn2mix minus uniform: +" in said and "three recalls: -" in said
 
 
 @pytest.mark.parametrize(
-    ("spreads", "said"),
+    ("answer", "said"),
     [
         ((1.0, 1.0, 1.0), "equally hard"),
-        ((0.5, 0.5, 0.5), "equally hard"),
-        ((1.0, 1.0, 1.2), "clearly harder"),
-        ((1.0, 1.0, 9.0), "between 0.4 and 3.0"),
-        ((1.0, 1.0), "Three spreads"),
-        (2.0, "Three numbers"),
-        (("wide", 1, 1), "Three numbers"),
+        ((1.0, 1.2, 1.0), "clearly harder"),
+        ((1.0, 2.0), "three spreads"),
+        ((1.0, 9.0, 1.0), "between 0.4 and 3"),
+        ("wide", "three spreads"),
     ],
 )
-def test_beat_uniform_says_what_is_missing(spreads, said):
-    assert said in message("09.3", spreads)
+def test_spreads_that_do_not_do_are_told_why(answer, said):
+    assert said in message("09.4", answer)
 
 
-def test_the_wide_class_may_be_any(capsys):
-    checks.require("09.3", (2.0, 1.0, 1.0))
-    checks.require("09.3", torch.tensor([0.5, 0.5, 3.0]))
-    assert capsys.readouterr().out.count("The others pay.") == 2
-
-
-# ---- 09.4 ----
+def test_wrong_labels_in_the_rarest_class_do_the_harm(capsys):
+    checks.require("09.5", (0, 0, 60))
+    assert "mean of the three recalls, learn2mix minus uniform: -" in capsys.readouterr().out.lower().replace(
+        "\n", " "
+    )
 
 
 @pytest.mark.parametrize(
-    ("letter", "images", "said"),
+    ("answer", "said"),
     [
-        ("a", 272, "coin"),
-        ("b", 272, "does not show that there is none"),
-        ("d", 272, "mean is positive"),
-        ("e", 272, "answer with one of"),
-        ("c", 26, "to each side"),
-        ("c", 68, "interval 0.2 wide"),
-        ("c", 1000, "too large"),
-        ("c", "some", "a number was expected"),
+        ((60, 0, 0), "feels a wrong label most"),
+        ((0, 60, 0), "feels a wrong label most"),
+        ((0, 0, 0), "feels a wrong label most"),
+        ((30, 30, 30), "at most 60"),
+        ((0, -5, 60), "between 0 and 60"),
+        ((60,), "three numbers"),
     ],
 )
-def test_the_verdict_names_the_misconception(letter, images, said):
-    assert said in message("09.4", letter, images)
+def test_wrong_labels_elsewhere_are_told_why(answer, said):
+    assert said in message("09.5", answer)
+
+
+# ---- 09.6 ----
+
+
+def of(part):
+    return lambda parts: ours._f1_shares(*parts[part])
+
+
+def test_validation_is_right_also_as_a_numpy_array(capsys):
+    checks.require("09.6", "b", of("validation"))
+    checks.require("09.6", "b", lambda parts: np.asarray(of("validation")(parts)))
+    assert capsys.readouterr().out.count("Right.") == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (("a", of("validation")), "chosen by them"),
+        (("c", of("validation")), "not a leak"),
+        (("d", of("validation")), "What does it follow"),
+        (("b", of("test")), "still follows the test part"),
+        (("b", of("train")), "memorised"),
+        (("b", lambda parts: of("validation")(parts) * 2), "divided by their sum"),
+        (("b", lambda parts: parts["holdout"]), "raised KeyError"),
+    ],
+)
+def test_a_leak_left_in_is_named(answers, said):
+    assert said in message("09.6", *answers)

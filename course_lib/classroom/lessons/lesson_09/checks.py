@@ -1,47 +1,116 @@
 """Checks of lesson 09."""
 
-import math
-
 import torch
+from sklearn.metrics import f1_score
 
-from course_lib.classroom.checks import NotYet, as_number, choose, exercise, near, run
+from course_lib.classroom.checks import NotYet, ask_function, ask_number, choose, exercise, run, same_result
 from course_lib.classroom.lessons.lesson_09 import explorer as world
-from course_lib.learn2mix import Learn2Mix
 from course_lib.metrics import t_interval
 
-# ---- 09.1: one update by hand -----------------------------------------------------------------------------
+# ---- 09.1: the round --------------------------------------------------------------------------------------
+
+
+def _round():
+    """A mix, and a round that met every class; K and sizes differ each time."""
+    num_classes = int(torch.randint(3, 8, ()))
+    labels = torch.cat([torch.arange(num_classes), torch.randint(num_classes, (40,))])
+    mix = torch.rand(num_classes) + 0.1
+    return mix / mix.sum(), labels, torch.rand(len(labels)) + 0.05, 0.1 + 0.5 * float(torch.rand(()))
+
+
+def _sums(mix, labels, losses):
+    count = torch.bincount(labels, minlength=len(mix))
+    return torch.bincount(labels, losses, minlength=len(mix)), count
+
+
+def _next_mix(mix, labels, losses, rate):
+    total, count = _sums(mix, labels, losses)
+    return mix + rate * (total / count / (total / count).sum() - mix)
+
+
+def _by_total(mix, labels, losses, rate):
+    total, _ = _sums(mix, labels, losses)
+    return mix + rate * (total / total.sum() - mix)
+
+
+def _no_sum(mix, labels, losses, rate):
+    total, count = _sums(mix, labels, losses)
+    return mix + rate * (total / count - mix)
+
+
+def _jump(mix, labels, losses, rate):
+    return _next_mix(mix, labels, losses, 1.0)
+
+
+def _away(mix, labels, losses, rate):
+    return _next_mix(mix, labels, losses, -rate)
+
+
+def _add(mix, labels, losses, rate):
+    return mix + rate * _jump(mix, labels, losses, rate)
+
+
+def _round_over_all(mix, labels, losses, rate):
+    total, count = _sums(mix, labels, losses)
+    return mix + rate * (total / count / losses.mean() - mix)
+
+
+ask_function(
+    "09.1",
+    _next_mix,
+    _round,
+    because="You measure, you aim, and you move a part of the way. The mix still sums to 1.",
+    hints=[
+        "Measure: the losses of a class added up, divided by how many of this class the round met.",
+        "Aim: each class loss divided by the sum of all class losses, so that the aims sum to 1.",
+        "Move: the mix plus `rate` times the way that is left, which is `aim - mix`.",
+    ],
+    slips={
+        "in step 1 you use the sum of the losses of a class. A frequent class has a large sum because it is frequent. "
+        "Divide by `count`.": _by_total,
+        "the aims do not sum to 1. In step 2 divide the class losses by their sum.": _no_sum,
+        "in step 2 you divide by the mean loss of all examples. The aims sum to 1 only if you divide by the sum of the "
+        "class losses.": _round_over_all,
+        "that is the aim. Step 3 goes only a part `rate` of the way to it.": _jump,
+        "in step 3 you move away from the aim. The way from mix to aim is `aim - mix`.": _away,
+        "in step 3 you add a part of the aim itself, so the shares sum to more than 1. Add a part of "
+        "`aim - mix`.": _add,
+    },
+    look="Compare the three steps with the table above: where do the numbers begin to differ?",
+)
+
+# ---- 09.2: one update by hand -----------------------------------------------------------------------------
 
 MIX, LOSS, MIXING_RATE, BATCH_SIZE = (0.5, 0.3, 0.2), (0.4, 1.2, 2.4), 0.25, 40
+_AIM = LOSS[2] / sum(LOSS)
 
-
-@exercise(
-    "09.1",
-    "Which three losses stand at the end of the round? The class that no batch met keeps its latest one.",
-    "Divide each loss by their sum. That is where the mix would go at mixing rate 1.",
-    "Go a quarter of the way from the present share, then multiply by the batch size.",
+ask_number(
+    "09.2",
+    BATCH_SIZE * (MIX[2] + MIXING_RATE * (_AIM - MIX[2])),
+    0.02,
+    name="the number of examples",
+    because="The class that was not met keeps its latest loss, so it still moves towards its share of the losses.",
+    hints=[
+        "Which three losses stand at the end of the round? The class that no batch met keeps its latest one.",
+        "Divide each loss by the sum of the three. That is where the mix would go at mixing rate 1.",
+        "Go a quarter of the way from the present share, then multiply by the batch size.",
+    ],
+    slips={
+        BATCH_SIZE
+        * MIX[2]
+        * (1 - MIXING_RATE): "you gave the class that no batch met a loss of 0. What is the last "
+        "thing known about it?",
+        BATCH_SIZE
+        * _AIM: "that is where the mix would land at mixing rate 1. This one goes a quarter of the way.",
+        BATCH_SIZE
+        * (MIX[2] + MIXING_RATE * (LOSS[2] - MIX[2])): "the losses have to be divided by their sum first, "
+        "because shares must sum to 1.",
+        BATCH_SIZE * MIX[2]: "that is its part of the batch before the update.",
+    },
+    look="Write the three new shares down. They sum to 1.",
 )
-def _(answer) -> str:
-    control = Learn2Mix(MIX, MIXING_RATE)
-    reference = BATCH_SIZE * float(control.update(LOSS)[2])
-    share, aim = MIX[2], LOSS[2] / sum(LOSS)
-    slips = {
-        "you gave the class that no batch met a loss of 0, and so starve it for being absent. "
-        "What is the last thing known about it?": share + MIXING_RATE * (0 - share),
-        "that is where the mix would land at mixing rate 1. This one goes a quarter of the way.": aim,
-        "the losses have to be divided by their sum first: shares must sum to 1.": share
-        + MIXING_RATE * (LOSS[2] - share),
-        "that is its part of the batch before the update.": share,
-    }
-    for look, slip in slips.items():
-        if abs(as_number(answer, "the number of examples") - BATCH_SIZE * slip) < 0.02:
-            raise NotYet(f"Not {float(answer):g}: {look}")
-    near(answer, reference, 0.02, "the number of examples", "Write the three new shares down: they sum to 1.")
-    return (
-        "The class that was not met keeps its latest loss, so it still moves towards its share of the losses."
-    )
 
-
-# ---- 09.2: whole numbers ----------------------------------------------------------------------------------
+# ---- 09.3: whole numbers ----------------------------------------------------------------------------------
 
 DRAWS = 1500
 
@@ -56,16 +125,16 @@ def _tasks() -> list[tuple[int, torch.Tensor]]:
     mix = mix.clone()
     mix[2] = 0
     mixes[1] = size, mix / mix.sum()
-    small = torch.tensor([0.7, 0.28, 0.02], dtype=torch.float64)
-    return [*mixes, (16, small)]
+    return [*mixes, (16, torch.tensor([0.7, 0.28, 0.02], dtype=torch.float64))]
 
 
 @exercise(
-    "09.2",
+    "09.3",
     "M times the mix gives numbers with a fraction. Their whole parts are safe; a few places are left over.",
     "16 times (0.7, 0.28, 0.02) gives whole parts 11, 4, 0 and one place left over. If the largest fraction always "
     "takes it, the last class never gets one. Who should get it?",
-    "Cumulate the numbers, shift them all by one random number in [0, 1), round down, take differences.",
+    "Add the numbers up from left to right, shift all sums by one random number in [0, 1), round down, take "
+    "differences.",
 )
 def _(whole_counts) -> str:
     for size, mix in _tasks():
@@ -75,105 +144,154 @@ def _(whole_counts) -> str:
             counts = torch.as_tensor(run(whole_counts, size, mix.clone(), shown=where))
             _judge_counts(counts, size, mix, where)
             drawn.append(counts)
-        off = (torch.stack(drawn).double().mean(0) - size * mix).abs()
+        mean = torch.stack(drawn).double().mean(0)
+        off = (mean - size * mix).abs()
         if off.max() > 0.1:
             k = int(off.argmax())
-            met = float(torch.stack(drawn)[:, k].double().mean())
-            starved = (
-                " It is never fed: a share below 1 / M always rounds to nothing." if met == 0 < mix[k] else ""
-            )
+            starved = " A share below 1 / M always rounds to nothing here." if mean[k] == 0 < mix[k] else ""
             raise NotYet(
-                f"On {where} class {k} should get {size * mix[k]:.2f} examples a batch on average, it got {met:.2f} "
-                f"over {DRAWS} batches.{starved} Let chance decide who gets the places left over."
+                f"on {where} class {k} should get {size * mix[k]:.2f} examples a batch on average, but it got "
+                f"{mean[k]:.2f} over {DRAWS} batches.{starved} Let chance decide who gets the places left over."
             )
     return "Every batch is full, nobody is more than one example off, and a share below 1 / M is met now and then."
 
 
 def _judge_counts(counts: torch.Tensor, size: int, mix: torch.Tensor, where: str) -> None:
     if counts.shape != mix.shape:
-        raise NotYet(f"One number per class was expected on {where}, got shape {tuple(counts.shape)}.")
+        raise NotYet(f"one number per class was expected on {where}, got shape {tuple(counts.shape)}.")
     if counts.is_floating_point():
-        raise NotYet(f"Whole numbers were expected (an integer dtype) on {where}, got {counts.dtype}.")
+        raise NotYet(f"whole numbers were expected (an integer dtype) on {where}, got {counts.dtype}.")
     if int(counts.sum()) != size:
         short = "short of" if counts.sum() < size else "more than"
-        said = f"The counts sum to {int(counts.sum())}, {short} the batch size, on {where}."
+        said = f"the counts sum to {int(counts.sum())}, {short} the batch size, on {where}."
         raise NotYet(f"{said} Where did the fractions go?")
     if ((mix == 0) & (counts != 0)).any():
-        raise NotYet(f"A class with share 0 was given examples on {where}.")
+        raise NotYet(f"a class with share 0 was given examples on {where}.")
     off = (counts - size * mix).abs()
     if off.max() >= 1 + 1e-9:
         k = int(off.argmax())
         raise NotYet(
-            f"On {where} class {k} got {int(counts[k])} where {size * mix[k]:.2f} is asked for: more than one off. "
+            f"on {where} class {k} got {int(counts[k])} where {size * mix[k]:.2f} is asked for: more than one off. "
             "Drawing each place by itself wanders; fix the whole parts first."
         )
 
 
-# ---- 09.3: beat uniform -----------------------------------------------------------------------------------
+# ---- 09.4 and 09.5: beat uniform, feed noise --------------------------------------------------------------
 
 
-@exercise(
-    "09.3",
-    "With equal spreads, where does learn2mix end? Look at the explorer with 0 wrong labels.",
-    "It can only differ from uniform if one class keeps a larger loss than the others, with correct labels.",
-    "Make one class much wider than the other two.",
-)
-def _(spreads) -> str:
+def _three(answer, low: float, high: float, what: str) -> tuple[float, float, float]:
     try:
-        std = tuple(float(s) for s in spreads)
+        values = tuple(float(value) for value in answer)
     except (TypeError, ValueError):
-        raise NotYet(f"Three numbers were expected, as in (1.0, 1.0, 1.0); got {spreads!r:.60}.") from None
-    if len(std) != 3 or not all(0.4 <= s <= 3.0 for s in std):
-        raise NotYet(f"Three spreads between 0.4 and 3.0 were expected, got {spreads!r:.60}.")
-    worst, balanced = (t_interval(column.numpy()) for column in world.against_uniform(std).T)
-    if worst[1] <= 0:
-        equal = (
-            "All classes are equally hard, so the losses are equal and the mix ends where uniform already is."
-            if max(std) - min(std) < 0.05
-            else "One class has to stay clearly harder than the others."
-        )
-        raise NotYet(
-            f"Worst recall, learn2mix minus uniform over 5 seeds: {worst[0]:+.3f} [{worst[1]:+.3f}, {worst[2]:+.3f}]. "
-            f"The interval has to lie above 0. {equal}"
-        )
-    return (
-        f"Worst recall gains {worst[0]:+.3f} [{worst[1]:+.3f}, {worst[2]:+.3f}] over uniform; the mean of the recalls "
-        f"moves by {balanced[0]:+.3f} [{balanced[1]:+.3f}, {balanced[2]:+.3f}]. The others pay."
-    )
+        raise NotYet(f"three {what} were expected, got {answer!r:.60}.") from None
+    if len(values) != 3 or not all(low <= value <= high for value in values):
+        raise NotYet(f"three {what} between {low:g} and {high:g} were expected, got {answer!r:.60}.")
+    return values
 
 
-# ---- 09.4: a verdict, and lesson 01 -----------------------------------------------------------------------
-
-FIVE = (0.031, -0.008, 0.015, 0.023, -0.004)
-RECALL, HALF_WIDTH = 0.77, 0.05
+def _interval(values) -> tuple[str, float, float]:
+    mean, low, high = t_interval(values)
+    return f"{mean:+.1f} of 100 [{low:+.1f}, {high:+.1f}]", low, high
 
 
 @exercise(
     "09.4",
-    "Run `t_interval` of course_lib.metrics on the five differences and look at both ends.",
-    "The 95 % interval of a share p from n examples reaches about 1.96 * sqrt(p (1 - p) / n) to each side.",
-    "Set it equal to 0.05 and solve for n.",
+    "With equal spreads, where does learn2mix end? Look at the explorer with 0 wrong labels.",
+    "It can only differ from uniform if one illness keeps a larger loss than the others, with right labels.",
+    "Make one illness much wider than the other two.",
 )
-def _(letter, images) -> str:
+def _(spreads) -> str:
+    spread = _three(spreads, 0.4, 3.0, "spreads")
+    recall, worst = world.against_uniform(spread=spread)
+    (said, low, _), (mean, _, _) = _interval(worst), _interval(recall.mean(1))
+    if low <= 0:
+        equal = (
+            "All illnesses are equally hard, so the losses are equal and the mix ends where uniform already is."
+            if max(spread) - min(spread) < 0.05
+            else "One illness has to stay clearly harder than the others."
+        )
+        raise NotYet(
+            f"worst recall, learn2mix minus uniform over 5 seeds: {said}. The interval has to lie above 0. {equal}"
+        )
+    return (
+        f"Worst recall, learn2mix minus uniform: {said}. Mean of the three recalls: {mean}. The others pay."
+    )
+
+
+MOST_WRONG = 60
+
+
+@exercise(
+    "09.5",
+    "60 wrong labels among 600 colds are 10 %. Among which illness do they weigh most?",
+    "The loss of a class is a mean over its own records. Where do a few wrong labels raise this mean most?",
+    "Put nearly all of the wrong labels into the smallest class.",
+)
+def _(wrong_labels) -> str:
+    counts = _three(wrong_labels, 0, MOST_WRONG, "numbers of wrong labels")
+    if sum(counts) > MOST_WRONG:
+        raise NotYet(f"at most {MOST_WRONG} labels may be wrong in all, got {sum(counts):g}.")
+    wrong = [count / all_of_it for count, all_of_it in zip(counts, world.COUNTS, strict=True)]
+    recall, _ = world.against_uniform(wrong=wrong)
+    said, _, high = _interval(recall.mean(1))
+    harm = -recall.mean()
+    if harm < 3 or high >= 0:
+        raise NotYet(
+            f"mean of the three recalls, learn2mix minus uniform over 5 seeds: {said}. It has to lose at least 3 "
+            "of 100, with an interval below 0. Which class feels a wrong label most?"
+        )
+    return (
+        f"Mean of the three recalls, learn2mix minus uniform: {said}. A few wrong labels in a rare class are a large "
+        "share of it. So they raise its loss most, and learn2mix gives most places to them."
+    )
+
+
+# ---- 09.6: the leak ---------------------------------------------------------------------------------------
+
+
+def _f1_shares(said, truth) -> torch.Tensor:
+    gap = 1 - torch.tensor(
+        f1_score(truth.numpy(), said.numpy(), labels=[0, 1, 2], average=None, zero_division=0)
+    )
+    return gap / gap.sum()
+
+
+def _parts() -> dict:
+    parts = {}
+    for part in ("train", "validation", "test"):
+        truth = torch.cat([torch.arange(3), torch.randint(3, (60,))])
+        wrong = torch.rand(len(truth)) < 0.3
+        wrong[:3] = True  # so that no F1 is 1
+        parts[part] = torch.where(wrong, (truth + 1) % 3, truth), truth
+    return parts
+
+
+@exercise(
+    "09.6",
+    "Which part of the data decides what the network is trained on next? Was it meant to decide anything?",
+    "A test score is honest only if nothing was chosen by it. The next batches are a choice.",
+    "Take the pair of the validation part, and leave everything else as it is.",
+)
+def _(letter, shares) -> str:
     choose(
         letter,
-        "c",
+        "b",
         {
-            "a": "three of five is what a coin does half of the time. What does the interval of the mean say?",
-            "b": "an interval that holds 0 also holds +0.02. Not seeing a difference does not show that there is none.",
-            "d": "two negative seeds do not make a loss: the mean is positive. What does its interval say?",
+            "a": "the test images are never trained on, that is true. But what the network is trained on next is "
+            "chosen by them.",
+            "c": "F1 of a rare class is noisy, that is true, but noise is not a leak. What does the test part "
+            "decide here?",
+            "d": "the mixing rate only says how fast the mix follows. What does it follow?",
         },
     )
-    need = 1.96**2 * RECALL * (1 - RECALL) / HALF_WIDTH**2
-    if abs(as_number(images, "the number of images") - need / 4) < 0.1 * need / 4:
-        raise NotYet(
-            f"Not {float(images):g}: that makes the whole interval 0.2 wide. Asked for is 0.05 to each side."
-        )
-    if abs(float(images) - 26) < 0.5:
-        reach = 1.96 * math.sqrt(RECALL * (1 - RECALL) / 26)
-        raise NotYet(
-            f"Not 26: that is what the test part has. Its interval reaches {reach:.2f} to each side."
-        )
-    look = "Solve 1.96 * sqrt(p (1 - p) / n) = 0.05 for n at p = 0.77."
-    near(images, need, 0.12 * need, "the number of images", look)
-    return "Five seeds leave the question open, and 26 images of a digit could not have closed it."
+    for _ in range(3):
+        parts = _parts()
+        got = run(shares, parts, shown="predictions and labels of the three parts")
+        got = torch.as_tensor(got).double()
+        for part, said in (("test", "it still follows the test part."), ("train", "it follows the training part: there "
+                           "a memorised class looks perfect. Take validation.")):  # fmt: skip
+            if got.shape == (3,) and torch.allclose(got, _f1_shares(*parts[part]), atol=1e-6):
+                raise NotYet(said)
+        look = "Shares are (1 - F1) of each class on the validation part, divided by their sum."
+        same_result(got, _f1_shares(*parts["validation"]), "three parts with random predictions", look)
+    return "The mix now follows the validation part, and the test part decides nothing."
