@@ -314,6 +314,14 @@ def test_a_formula_comes_back_where_it_stood_and_not_into_an_anchor():
     assert body == f'<h2 id="The-">The {formulas[0]}</h2>'
 
 
+def test_a_formula_that_heads_a_column_is_said_in_letters_too():
+    formulas = []
+    body = pages.put_back(f"<tr><th>{pages.set_aside('$p_k$', formulas)}</th></tr>", formulas)
+    (math,) = Page(body).all("math")
+    assert math["aria-hidden"] == "true" and Page(body).all("span") == [{"class": "spoken"}]
+    assert body.endswith('<span class="spoken">p k</span></th></tr>')
+
+
 @pytest.mark.parametrize("text", ["It costs $5, or $ 6 and 7$.", r"\$a\$", "US$5 and AU$6"])
 def test_money_is_no_formula(text):
     assert pages.set_aside(text, []) == text

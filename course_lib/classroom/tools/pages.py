@@ -66,6 +66,7 @@ pre {white-space: pre-wrap; overflow-wrap: anywhere; margin: 0;}
 th, td {border: 1px solid #ccc; padding: .2rem .6rem; text-align: left;}
 .output_html td, .output_html tbody th {text-align: right;}
 img {max-width: 100%; height: auto;} math[display="block"] {margin: 1rem auto;} code.tex {white-space: pre-wrap;}
+.spoken {position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);}
 blockquote {margin: .8rem 0; padding-left: 1rem; border-left: 4px solid #ccc;}
 """
 
@@ -205,6 +206,13 @@ def set_aside(text: str, formulas: list[str]) -> str:
 def put_back(body: str, formulas: list[str]) -> str:
     """The formulas in the places of their marks; a heading's anchor goes without."""
     mark = r"MATHML(\d+)X"
+
+    def in_words(found: re.Match) -> str:  # a formula alone is no text, and a heading needs one
+        drawn = formulas[int(found[2])].replace("<math ", '<math aria-hidden="true" ')
+        spoken = " ".join(re.sub(r"<[^>]+>", " ", drawn).split())
+        return f'{found[1]}{drawn}<span class="spoken">{spoken}</span></th>'
+
+    body = re.sub(rf"(<th\b[^>]*>)\s*{mark}\s*</th>", in_words, body)
     body = re.sub(r"<[^<>]*>", lambda tag: re.sub(mark, "", tag[0]), body)
     return re.sub(mark, lambda found: formulas[int(found[1])], body)
 
