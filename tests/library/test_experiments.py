@@ -1,61 +1,80 @@
 """A comparison is fair by construction, paired by seed, and the same however it is run."""
 
 import functools
-import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from torch import nn
 
-from course_lib import data, experiments, recipes
-from course_lib.experiments import NO_DIFFERENCE, compare, differences, learning_rates, summarise
-from course_lib.metrics import METRICS
-from course_lib.recipes import RECIPES, Budget
+from course_lib import data, decisions, experiments
+from course_lib.experiments import (
+    BETTER,
+    EQUAL,
+    Rival,
+    RunError,
+    compare,
+    differences,
+    jobs,
+    learning_rates,
+    validation_curves,
+)
+from course_lib.experiments.trials import late_gain
+from course_lib.metrics import METRICS, Metric, balanced_accuracy
+from course_lib.recipes import RECIPES, Budget, Recipe
 
-BUDGET = Budget(steps=15, batch_size=20, steps_per_round=3)
-
-
+BUDGET = Budget(steps=15, batch_size=20)
 make_cancer = functools.partial(data.rare_cancer, 0.10)
+make_blobs = functools.partial(data.gaussian_classes, (0.7, 0.2, 0.1), num_train=400, num_held=200)
 
 
-def run(chosen, **options):
+def run(chosen, make_task=make_cancer, **options):
     options = {"budget": BUDGET, "progress": False, "metrics": ("balanced_accuracy",)} | options
-    return compare(chosen, make_cancer, options.pop("seeds", [0, 1]), **options)
+    return compare(chosen, make_task, options.pop("seeds", [0, 1]), **options)
 
 
 def values(table):
-    return (
-        table.drop(columns="seconds")
-        .sort_values(["recipe", "seed", "decision", "metric"])
-        .reset_index(drop=True)
-    )
+    keys = ["recipe", "seed", "decision", "metric"]
+    return table.drop(columns=["seconds", "rising"]).sort_values(keys).reset_index(drop=True)
+
+
+# ---- what is in a comparison ------------------------------------------------------------------------------
 
 
 def test_controls_are_always_in():
     assert set(run(["focal"]).recipe) == {"plain", "focal"}
-    assert set(run(["learn2mix"]).recipe) == {"plain", "uniform", "learn2mix"}
+    assert set(run(["power_mix"]).recipe) == {"plain", "uniform", "shuffled", "power_mix"}
     assert set(run([]).recipe) == {"plain"}
 
 
 def test_one_row_per_recipe_seed_decision_and_metric():
-    table = run(["focal"], metrics=("balanced_accuracy", "brier"))
-    assert len(table) == 2 * 2 * 2 * 2
+    table = run(["focal"], metrics=("balanced_accuracy", "brier", "roc_auc"))
+    assert len(table) == 2 * 2 * (2 + 1 + 1)
     assert not table.duplicated(["task", "recipe", "seed", "decision", "metric"]).any()
     assert (table.steps == 15).all() and (table.examples == 300).all() and (table.seconds > 0).all()
+    task = make_cancer()
+    assert (table.n_train == len(task.train.x)).all() and (table.n_test == len(task.test.x)).all()
+    assert not table.fresh.any() and run([], make_blobs).fresh.all()
+    assert set(table.budget) == {"15 steps of 20, Adam(lr=0.01)"}
+
+
+def test_a_budget_may_be_said_in_epochs():
+    table = run([], budget=Budget(epochs=2, batch_size=50))
+    assert set(table.steps) == {2 * (len(make_cancer().train.x) // 50)}
+    assert set(table.budget) == {"2 epochs of 50, Adam(lr=0.01)"}
 
 
 def test_a_recipe_gets_the_same_numbers_alone_and_in_company():
-    alone, company = run(["focal"]), run(["learn2mix", "focal", "smote"])
+    alone, company = run(["focal"]), run(["power_mix", "focal", "smote"])
     for name in ("plain", "focal"):
         pd.testing.assert_frame_equal(
             values(alone[alone.recipe == name]), values(company[company.recipe == name])
         )
-
-
-def test_workers_do_not_change_the_table():
-    pd.testing.assert_frame_equal(values(run(["focal"])), values(run(["focal"], workers=2)))
 
 
 def test_the_callers_random_stream_and_threads_are_left_alone():
@@ -71,34 +90,357 @@ def test_the_callers_random_stream_and_threads_are_left_alone():
 def test_identical_recipes_never_differ():
     table = run(["focal", replace(RECIPES["focal"], name="focal again")], seeds=[0, 1, 2])
     gap = differences(table, "balanced_accuracy", baseline="focal")
-    assert gap.loc["focal again", "difference"] == 0 and gap.loc["focal again", "verdict"] == NO_DIFFERENCE
+    assert gap.loc["focal again", "difference"] == 0 and gap.loc["focal again", "verdict"] == EQUAL
 
 
-def test_tuned_threshold_is_chosen_on_validation_not_on_test(monkeypatch):
-    seen = []
-    original = recipes.tuned
-
-    def spy(run, outputs, y, **options):
-        seen.append((run.task, len(y)))
-        return original(run, outputs, y, **options)
-
-    monkeypatch.setattr(recipes, "tuned", spy)
-    run(["focal"])
-    assert seen and all(size == len(task.validation.y) for task, size in seen)
-    assert all(len(task.validation.y) != len(task.train.y) for task, _ in seen)
+def test_looking_at_validation_on_the_way_changes_nothing():
+    task = make_cancer(seed=0)
+    blind, seen = (
+        experiments.execute(RECIPES["balanced_ensemble"], task, Budget(steps=40), looks=n) for n in (0, 12)
+    )
+    assert torch.equal(blind.test, seen.test) and list(blind.looks) == [40]
+    assert len(seen.looks) > 5 and torch.equal(seen.looks[40], seen.validation)
 
 
-def test_tuning_judges_on_validation_and_tests_the_winner():
-    """A candidate that cannot learn must lose to one that can, for every recipe and seed."""
-    tune = learning_rates(1e-9, 1e-2)
-    tuned = run(["focal"], tune=tune, tune_metric="log_loss", budget=Budget(steps=60, batch_size=20))
-    good = run(["focal"], budget=Budget(steps=60, batch_size=20))
-    pd.testing.assert_frame_equal(values(tuned), values(good))
+# ---- workers ----------------------------------------------------------------------------------------------
+
+
+def test_workers_never_answer_with_the_data_of_another_comparison(tmp_path):
+    """Lambdas over several tables, one after the other, in workers that outlive each call; then a file that changes."""
+    alone, together = [], []
+    for prevalence in (0.09, 0.2, 0.3):
+        make = lambda seed, p=prevalence: data.rare_cancer(p, seed=seed)  # noqa: E731
+        together.append(run([], make, workers=2))
+        del make
+        alone.append(run([], lambda seed, p=prevalence: data.rare_cancer(p, seed=seed)))
+    for one, other in zip(alone, together):
+        pd.testing.assert_frame_equal(values(one), values(other))
+    share = tmp_path / "prevalence.txt"
+    make = functools.partial(from_file, str(share))
+    names = []
+    for prevalence in ("0.1", "0.3"):
+        share.write_text(prevalence)
+        names.append(set(run([], make, workers=2).task))
+    assert names == [{"rare cancer 10%"}, {"rare cancer 30%"}]
+
+
+def from_file(path, seed):
+    with open(path) as file:
+        return data.rare_cancer(float(file.read()), seed=seed)
+
+
+# ---- tuned ------------------------------------------------------------------------------------------------
+
+
+def test_tuned_is_tuned_for_the_metric_of_its_row():
+    """macro-F1 and balanced accuracy want different thresholds; each row has its own."""
+    names = ("balanced_accuracy", "macro_f1", "accuracy")
+    for make_task in (make_cancer, make_blobs):
+        table = run(["class_weights"], make_task, metrics=names, budget=Budget(steps=60))
+        tuned = table[table.decision == "tuned"]
+        assert (tuned.tuned_for == tuned.metric).all()
+        assert tuned.groupby(["recipe", "seed"]).setting.nunique().max() > 1
+
+
+def test_tuning_moves_no_probability_and_no_ranking():
+    table = run(["class_weights"], metrics=("brier", "log_loss", "roc_auc", "average_precision"))
+    assert set(table.decision) == {"own"}
+
+
+def test_recall_of_one_class_is_decided_as_tuned_for_another_metric():
+    """Tuned for recall alone everybody would be flagged."""
+    names = ("rarest_recall", "recall of malignant", "macro_f1", "balanced_accuracy")
+    table = run([], metrics=names, budget=Budget(steps=80))
+    tuned = table[table.decision == "tuned"]
+    assert set(tuned[tuned.metric.str.contains("recall")].tuned_for) == {"macro_f1"}
+    assert (
+        tuned[tuned.metric == "rarest_recall"].value.to_numpy() == tuned[tuned.metric == names[1]].value
+    ).all()
+    assert set(run([], metrics=("rarest_recall",)).tuned_for) == {"", "balanced_accuracy"}
+
+
+def test_resampling_recipes_are_tuned_with_the_prior_of_the_task():
+    """After oversampling the training part is balanced, and tau times the log of its prior would do nothing."""
+    table = run(
+        ["random_oversample"], make_blobs, metrics=("accuracy",), budget=Budget(steps=150), seeds=[0, 1, 2]
+    )
+    both = table[table.recipe == "random_oversample"].pivot(index="seed", columns="decision", values="value")
+    assert (both.tuned > both.own + 0.02).any()
+
+
+def test_each_row_gets_the_candidate_that_wins_under_its_decision():
+    """A metric whose best candidate differs by decision: at argmax the slow one wins, tuned the fast one."""
+    budget = Budget(steps=60, batch_size=20)
+    rates = (1e-6, 1e-2)
+    both = run(
+        ["focal"], tune=learning_rates(*rates), budget=budget, metrics=("balanced_accuracy", "log_loss")
+    )
+    alone = {
+        f"Adam(lr={rate})": run(
+            ["focal"], budget=replace(budget, optimizer=functools.partial(torch.optim.Adam, lr=rate)),
+            metrics=("balanced_accuracy", "log_loss"),
+        ).set_index(["recipe", "seed", "decision", "metric"]).value
+        for rate in rates
+    }  # fmt: skip
+    for _, row in both.iterrows():
+        assert row.value == alone[row.candidate][row.recipe, row.seed, row.decision, row.metric]
+    assert (both[both.metric == "log_loss"].candidate == "Adam(lr=0.01)").all()
 
 
 def test_tuning_metrics_that_are_better_when_smaller_are_minimised():
-    for metric in METRICS:
-        assert (metric in experiments.LOWER_IS_BETTER) == any(w in metric for w in ("brier", "loss", "error"))
+    tuned = run(["focal"], tune=learning_rates(1e-9, 1e-2), tune_metric="log_loss", budget=Budget(steps=60))
+    assert set(tuned.candidate) == {"Adam(lr=0.01)"}
+
+
+def poisoned(make_task, part, seed):
+    """The same task, the labels of one part turned around."""
+    task = make_task(seed=seed)
+    split = getattr(task, part)
+    wrong = task.num_groups - 1 - split.y
+    return replace(task, **{part: split._replace(y=wrong, group=wrong)})
+
+
+@pytest.mark.parametrize("make_task", [make_cancer, make_blobs], ids=["two classes", "three classes"])
+def test_poisoned_test_labels_move_neither_decision_nor_candidate(make_task):
+    options = {
+        "tune": learning_rates(1e-4, 1e-3, 1e-2), "metrics": ("balanced_accuracy", "macro_f1", "brier"),
+        "budget": Budget(steps=40), "curves": True,
+    }  # fmt: skip
+    clean = run(["em_prior", "threshold"], make_task, **options)
+    test, validation = (
+        run(["em_prior", "threshold"], functools.partial(poisoned, make_task, part), **options)
+        for part in ("test", "validation")
+    )
+    assert test.setting.equals(clean.setting) and test.candidate.equals(clean.candidate)
+    assert test.curve.equals(clean.curve) and not np.allclose(test.value, clean.value)
+    # and the check can see a cheat: validation labels do move them
+    assert not validation.setting.equals(clean.setting) and not validation.candidate.equals(clean.candidate)
+
+
+def test_decisions_see_the_validation_part_alone(monkeypatch):
+    seen = []
+    original = decisions.tuned
+
+    def spy(outputs, y, *rest, **options):
+        seen.append(y)
+        return original(outputs, y, *rest, **options)
+
+    monkeypatch.setattr(decisions, "tuned", spy)
+    run(["focal"])
+    wanted = [make_cancer(seed=seed).validation.y for seed in (0, 1)]
+    assert seen and all(any(torch.equal(y, w) for w in wanted) for y in seen)
+
+
+def test_more_than_two_classes_are_tuned_too():
+    """Not argmax once more: the tuned row of three classes improves worst recall of a plain network."""
+    table = run([], make_blobs, metrics=("worst_recall",), budget=Budget(steps=200), seeds=range(4))
+    both = table.pivot(index="seed", columns="decision", values="value")
+    assert (both.tuned - both.own).mean() > 0.1 and (both.tuned > both.own).sum() >= 3
+    assert table[table.decision == "tuned"].setting.str.startswith("tau ").all()
+
+
+# ---- still rising -----------------------------------------------------------------------------------------
+
+
+def test_a_budget_that_ends_too_early_is_marked():
+    short = run([], make_blobs, budget=Budget(steps=30, optimizer=functools.partial(torch.optim.SGD, lr=0.01)),
+                metrics=("log_loss",), seeds=range(3))  # fmt: skip
+    assert short.rising.all() and (short.late_gain > 0).all()
+    done = run([], make_blobs, budget=Budget(steps=600), metrics=("log_loss",), seeds=range(3))
+    assert not done.rising.any()
+
+
+@pytest.mark.parametrize(("name", "sign"), [("accuracy", 1), ("brier", -1)])
+def test_late_gain_compares_the_last_quarter_with_the_one_before(name, sign):
+    curve = [(step, 100.0 if step <= 50 else sign * step) for step in range(10, 101, 10)]
+    assert late_gain(curve, METRICS[name]) == pytest.approx((80 + 90 + 100) / 3 - (60 + 70) / 2)
+    assert np.isnan(late_gain(curve[:3], METRICS[name]))
+
+
+def test_curves_are_given_on_request():
+    assert "curve" not in run([])
+    table = run([], curves=True)
+    curves = validation_curves(table)
+    assert set(curves.columns) == {"task", "budget", "recipe", "seed", "decision", "metric", "step", "value"}
+    end = curves[curves.step == 15]
+    assert len(end) == len(table) and len(curves) > 5 * len(table)
+    assert curves.value.between(0, 1).all()
+
+
+# ---- one's own metric, a rival, devices, models -----------------------------------------------------------
+
+
+def flagged(split, outputs, predicted):
+    return float((predicted == 1).double().mean())
+
+
+def test_a_metric_of_ones_own_stands_beside_the_others():
+    fewest = Metric("flagged", flagged, higher_is_better=False)
+    table = run(["focal"], metrics=[fewest, "balanced_accuracy"])
+    mine = table[table.metric == "flagged"]
+    assert not mine.higher_is_better.any() and (mine[mine.decision == "tuned"].value <= 0.1).all()
+    assert differences(table, "flagged").index.tolist() == ["focal"]
+    with pytest.raises(TypeError, match="which direction is better"):
+        run(["focal"], metrics=[flagged])
+
+
+def test_a_rival_from_scikit_learn_is_a_row_like_any_other():
+    make = functools.partial(LogisticRegression, max_iter=1000)
+    names = ("balanced_accuracy", "brier", "roc_auc")
+    table = run(["focal", Rival("logistic", make)], metrics=names, tune=learning_rates(1e-3, 1e-2))
+    rival = table[table.recipe == "logistic"].set_index(["seed", "decision", "metric"])
+    assert set(table.recipe) == {"plain", "focal", "logistic"} and (rival.steps == 0).all()
+    for seed in (0, 1):
+        task = make_cancer(seed=seed)
+        fitted = make().fit(task.train.x.numpy(), task.train.y.numpy())
+        p = fitted.predict_proba(task.test.x.numpy()).clip(1e-15)
+        brier = ((p[:, 1] - task.test.y.numpy()) ** 2).mean()
+        assert rival.value[seed, "own", "brier"] == pytest.approx(brier)
+        outputs = torch.tensor(np.log(fitted.predict_proba(task.validation.x.numpy()).clip(1e-15)))
+        decision = decisions.tune_threshold(outputs, task.validation.y)
+        decided = decision.decide(torch.tensor(np.log(p)))
+        assert rival.value[seed, "tuned", "balanced_accuracy"] == pytest.approx(
+            balanced_accuracy(task.test, outputs, decided)
+        )
+    assert set(differences(table, "brier").index) == {"focal", "logistic"}
+
+
+@pytest.mark.parametrize("make", [RidgeClassifier, functools.partial(RandomForestClassifier, n_estimators=5)])
+@pytest.mark.parametrize("make_task", [make_cancer, make_blobs], ids=["two classes", "three classes"])
+def test_rivals_without_probabilities_and_with_a_random_state(make, make_task):
+    one, two = (run([Rival("rival", make)], make_task) for _ in range(2))
+    pd.testing.assert_frame_equal(values(one), values(two))
+    task = make_task(seed=0)
+    estimator = make()
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=0)
+    predicted = torch.tensor(
+        estimator.fit(task.train.x.numpy(), task.train.y.numpy()).predict(task.test.x.numpy())
+    )
+    own = one[(one.recipe == "rival") & (one.seed == 0) & (one.decision == "own")].value.item()
+    assert own == pytest.approx(balanced_accuracy(task.test, torch.zeros(1, task.num_groups), predicted))
+
+
+def test_a_rival_of_a_regression():
+    table = run([Rival("line", LinearRegression)], data.mean_estimation, metrics=("squared_error",))
+    assert set(table.recipe) == {"plain", "line"} and set(table.decision) == {"own"}
+    assert np.isfinite(table.value).all()
+
+
+def test_a_rival_says_what_it_takes():
+    with pytest.raises(TypeError, match="a function that makes an estimator"):
+        Rival("forest", RandomForestClassifier())
+
+
+def test_the_device_is_handed_to_the_task():
+    pd.testing.assert_frame_equal(values(run(["focal"])), values(run(["focal"], device="cpu")))
+    with pytest.raises(RuntimeError):
+        run([], device="meta:nowhere")
+    if torch.cuda.is_available():
+        assert len(run(["focal"], device="cuda")) == 8
+
+
+def test_models_are_stored_on_request(tmp_path):
+    table = run(
+        ["focal", Rival("logistic", LogisticRegression)], models=tmp_path, tune=learning_rates(1e-4, 1e-2)
+    )
+    for row in table.itertuples():
+        task = make_cancer(seed=row.seed)
+        [model] = torch.load(row.model, weights_only=False)
+        if row.recipe == "logistic":
+            assert model.predict(task.test.x.numpy()).shape == task.test.y.shape
+        elif row.decision == "own":
+            predicted = model.eval()(task.test.x).argmax(1)
+            assert balanced_accuracy(task.test, torch.zeros(1, 2), predicted) == row.value
+
+
+# ---- errors -----------------------------------------------------------------------------------------------
+
+
+def broken_at(step, outputs, y, reduction="mean"):
+    raise ArithmeticError("no loss today")
+
+
+def test_an_error_names_recipe_seed_and_part_and_keeps_what_is_finished():
+    bad = Recipe("bad", loss=functools.partial(broken_at, 1))
+    with pytest.raises(
+        RunError, match="recipe 'bad', seed 0, while training: ArithmeticError: no loss today"
+    ) as caught:
+        run(["focal", bad])
+    assert set(caught.value.finished.recipe) == {"plain", "focal"}
+    assert "broken_at" in caught.value.__notes__[0]
+    with pytest.raises(RunError, match="recipe 'bad', seed 0"):
+        run([bad], workers=2)
+
+
+def test_finished_runs_of_a_failed_comparison_are_in_the_cache(tmp_path):
+    bad = replace(RECIPES["focal"], name="bad", decide=no_decision)
+    with pytest.raises(
+        RunError, match=r"'bad', seed 0, while judging balanced_accuracy \(own\) on validation"
+    ):
+        run(["focal", bad], cache=tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def no_decision(run, outputs, y):
+    raise KeyError("lost")
+
+
+def test_what_a_run_refuses_is_a_value_error():
+    net = nn.Linear(30, 2)
+    with pytest.raises(ValueError, match=r"recipe 'plain', seed 1.*must build a new network at every call"):
+        run([], functools.partial(same_network, net))
+    with pytest.raises(ValueError, match=r"recipe 'learn2mix', seed 0.*at least 5"):
+        run(["learn2mix"])
+
+
+def same_network(net, seed):
+    return replace(data.rare_cancer(0.1, seed=seed), model=lambda: net)
+
+
+def lacking(seed):
+    task = data.gaussian_classes((0.7, 0.2, 0.1), num_train=200, num_held=100, seed=seed)
+    return replace(task, validation=task.validation.take((task.validation.y < 2).nonzero().flatten()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"chosen": ["fokal"]}, ValueError, "recipe must be one of"),
+        ({"chosen": "focal"}, TypeError, "chosen must be a list of recipes"),
+        ({"chosen": [3]}, TypeError, "recipe must be a name, a Recipe or a Rival, got 3"),
+        ({"chosen": ["focal", "focal"]}, ValueError, "different names"),
+        ({"seeds": [1]}, ValueError, "at least two different"),
+        ({"seeds": [1, 1]}, ValueError, "at least two different"),
+        ({"seeds": 5}, TypeError, r"seeds must be several whole numbers, such as range\(5\), got 5"),
+        ({"seeds": [0, 2**32]}, ValueError, "seeds must"),
+        ({"seeds": [0, -1]}, ValueError, "seeds must"),
+        ({"metrics": ("f2",)}, ValueError, "metrics must be names"),
+        ({"metrics": ()}, ValueError, "metrics must be"),
+        ({"metrics": ("squared_error",)}, ValueError, "must fit a classification task, got 'squared_error'"),
+        ({"tune_metric": "f2"}, ValueError, "metrics must be names"),
+        ({"workers": 0}, ValueError, "workers must be >= 1"),
+        ({"make_task": lambda: make_cancer()}, TypeError, "callable with a seed alone"),
+        ({"make_task": None}, TypeError, "make_task must be a function"),
+        ({"make_task": lambda seed: 3}, TypeError, "make_task must return a Task, got int"),
+        (
+            {"make_task": lacking},
+            ValueError,
+            "must hold every class, since decisions are tuned on it, got none of",
+        ),
+    ],
+)
+def test_bad_arguments_are_named_before_any_training(monkeypatch, wrong, error, message):
+    monkeypatch.setattr(jobs, "execute", lambda *a, **k: sys.exit("trained"))
+    with pytest.raises(error, match=message):
+        run(**({"chosen": ["focal"]} | wrong))
+
+
+def test_a_task_in_place_of_its_maker_is_explained():
+    task = make_cancer()
+    for call in (lambda: compare(task), lambda: compare(["focal"], task, range(3))):
+        with pytest.raises(TypeError, match="function that makes the task"):
+            call()
 
 
 def test_unequal_tuning_is_refused():
@@ -107,146 +449,19 @@ def test_unequal_tuning_is_refused():
 
     with pytest.raises(ValueError, match="equally many candidates"):
         run(["focal"], tune=uneven)
-    with pytest.raises(ValueError, match="leave steps and batch size alone"):
-        run(["focal"], tune=lambda recipe, budget: [(recipe, replace(budget, steps=99))])
+    for change in ({"steps": 99}, {"batch_size": 7}, {"steps": None, "epochs": 3}):
+        with pytest.raises(ValueError, match="leave steps and batch size alone"):
+            run(["focal"], tune=lambda recipe, budget, c=change: [(recipe, replace(budget, **c))])
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"chosen": ["fokal"]}, "recipe must be one of"),
-        ({"chosen": ["focal", "focal"]}, "different names"),
-        ({"seeds": [1]}, "at least two different"),
-        ({"seeds": [1, 1]}, "at least two different"),
-        ({"metrics": ("f2",)}, "metrics must be names"),
-        ({"tune_metric": "f2"}, "metrics must be names"),
-        ({"metrics": ()}, "metrics must be"),
-    ],
-)
-def test_bad_arguments_are_named_before_any_training(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        run(**({"chosen": ["focal"]} | wrong))
+# ---- a small real one -------------------------------------------------------------------------------------
 
 
-# ---- the cache --------------------------------------------------------------------------------------------
-
-
-def test_the_cache_gives_back_the_same_table_without_training(tmp_path, monkeypatch):
-    def go():
-        return compare(
-            ["focal"], make_cancer, [0, 1], budget=BUDGET, metrics=("brier",), cache=tmp_path, progress=False
-        )
-
-    first = go()
-    assert len(list(tmp_path.glob("*.json"))) == 4
-    monkeypatch.setattr(experiments, "execute", lambda *a: pytest.fail("trained in spite of the cache"))
-    pd.testing.assert_frame_equal(first, go())
-
-
-def key(**changes):
-    task = data.rare_cancer(changes.pop("prevalence", 0.10), seed=0)
-    options = {
-        "tries": [(RECIPES["focal"], BUDGET)], "make_task": make_cancer, "task": task, "seed": 0,
-        "metrics": ("brier",), "tune_metric": "brier",
-    } | changes  # fmt: skip
-    return experiments._cache_file("folder", **options)
-
-
-def test_the_cache_key_changes_with_everything_that_can_change_a_result(monkeypatch):
-    gentle = RECIPES["focal"].vary(loss={"gamma": 1.0})
-    keys = [
-        key(),
-        key(tries=[(gentle, BUDGET)]),
-        key(tries=[(RECIPES["focal"], replace(BUDGET, steps=16))]),
-        key(
-            tries=[(RECIPES["focal"], replace(BUDGET, optimizer=functools.partial(torch.optim.SGD, lr=1e-2)))]
-        ),
-        key(prevalence=0.2),
-        key(seed=1),
-        key(metrics=("brier", "accuracy")),
-    ]
-    monkeypatch.setattr(experiments, "_source_hash", lambda: "other source")
-    keys.append(key())
-    assert None not in keys and len(set(keys)) == len(keys)
-    assert key() == key()
-
-
-def test_what_cannot_be_named_runs_uncached_and_says_so(tmp_path, capsys):
-    odd = replace(RECIPES["focal"], name="odd", weigh=lambda run: None)
-    run([odd], cache=tmp_path)
-    assert "Not cached" in capsys.readouterr().out
-    kept = [json.loads(path.read_text())[0]["recipe"] for path in tmp_path.glob("*.json")]
-    assert set(kept) <= {"plain"} and kept
-    compare(
-        ["focal"],
-        lambda seed: make_cancer(seed=seed),
-        [0, 1],
-        budget=BUDGET,
-        cache=tmp_path / "b",
-        progress=False,
-    )
-    assert "make_task cannot be named" in capsys.readouterr().out and not (tmp_path / "b").exists()
-
-
-def test_a_thing_is_described_by_its_value():
-    def inner():
-        pass
-
-    assert experiments.describe(inner) is None
-    assert experiments.describe([1, inner]) is None
-    assert experiments.describe(frozenset({"b", "a"})) == experiments.describe(frozenset({"a", "b"}))
-    assert experiments.describe({"open": 1}) is None
-    assert experiments.describe(RECIPES["learn2mix"]) != experiments.describe(RECIPES["plain"])
-
-
-# ---- reading the table ------------------------------------------------------------------------------------
-
-
-def table_of(**columns):
-    rows = [
-        {
-            "task": "t",
-            "recipe": name,
-            "seed": seed,
-            "decision": "own",
-            "metric": "balanced_accuracy",
-            "value": value,
-        }
-        for name, numbers in columns.items()
-        for seed, value in enumerate(numbers)
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_differences_are_paired_by_seed():
-    noise = np.array([0.1, 0.5, 0.9, 0.3, 0.7])
-    table = table_of(plain=noise, better=noise + [0.01, 0.011, 0.009, 0.01, 0.01], shuffled=noise[::-1])
+def test_a_real_comparison_knows_equal_from_different():
+    """Balanced accuracy of a plain network at 3 %: class weights help by far; focal again is focal."""
+    make_task = functools.partial(data.gaussian_classes, (0.97, 0.03), num_train=1_000, num_held=2_000)
+    twin = replace(RECIPES["class_weights"], name="twin")
+    table = run(["class_weights", twin], make_task, budget=Budget(steps=150), seeds=range(5))
     found = differences(table, "balanced_accuracy")
-    assert found.loc["better", "verdict"] == "better" and found.loc["better", "difference"] == pytest.approx(
-        0.01
-    )
-    assert found.loc["shuffled", "verdict"] == NO_DIFFERENCE
-    worse = differences(table, "balanced_accuracy", baseline="better")
-    assert worse.loc["plain", "verdict"] == "worse"
-
-
-def test_a_smaller_error_is_better():
-    table = table_of(plain=[0.5, 0.6, 0.7], low=[0.4, 0.5, 0.6001]).replace("balanced_accuracy", "brier")
-    assert differences(table, "brier").loc["low", "verdict"] == "better"
-
-
-def test_differences_names_what_is_missing():
-    with pytest.raises(ValueError, match="decision 'tuned'"):
-        differences(table_of(plain=[1, 2], other=[1, 2]), "balanced_accuracy", decision="tuned")
-
-
-def test_plain_with_a_tuned_threshold_can_be_the_baseline():
-    table = run(["class_weights"], seeds=[0, 1, 2])
-    found = differences(table, "balanced_accuracy", baseline_decision="tuned")
-    assert {"plain", "class_weights"} == set(found.index)
-
-
-def test_summary_holds_the_mean_between_its_bounds():
-    found = summarise(table_of(plain=[0.1, 0.2, 0.4]))
-    row = found.loc["plain", "own", "balanced_accuracy"]
-    assert row["low"] < row["mean"] < row["high"] and row["mean"] == pytest.approx(0.7 / 3)
+    assert found.verdict["class_weights"] == BETTER and found.low["class_weights"] > 0.03
+    assert differences(table, "balanced_accuracy", baseline="class_weights").verdict["twin"] == EQUAL

@@ -32,6 +32,7 @@ INSIDE = {
     "data": ["task", "small", "synthetic", "downloads"],
     "decisions": ["core", "tuning"],
     "recipes": ["parameters", "core", "running", "parts", "feedback", "table"],
+    "experiments": ["reading", "keys", "trials", "jobs", "comparing"],
     "classroom": [
         "style",
         "figures",
