@@ -82,6 +82,31 @@ def test_the_versions_name_what_resamples():
         assert f"{name} {sys.modules[name].__version__}" in keys.versions()
 
 
+def test_data_from_a_file_that_changed_are_other_data(tmp_path, trained):
+    """The same function, the same source: only the data themselves tell."""
+    file = tmp_path / "prevalence.txt"
+    for number, prevalence in enumerate(("0.1", "0.2"), start=1):
+        file.write_text(prevalence)
+        table = go(tmp_path / "cache", make_task=functools.partial(prevalence_from, file))
+        assert len(trained) == 4 * number and set(table.task) == {"rare cancer"}
+    go(tmp_path / "cache", make_task=functools.partial(prevalence_from, file))
+    assert len(trained) == 8
+
+
+def prevalence_from(file, seed):
+    return replace(data.rare_cancer(float(file.read_text()), seed=seed), name="rare cancer")
+
+
+def test_two_seeds_of_the_same_data_are_two_runs(tmp_path, trained):
+    table = go(tmp_path, make_task=the_same_split)
+    assert len(trained) == 4 and table.value.nunique() == 4
+    pd.testing.assert_frame_equal(table, go(tmp_path, make_task=the_same_split))
+
+
+def the_same_split(seed):
+    return data.rare_cancer(0.1, seed=7)
+
+
 # ---- the user's own code ----------------------------------------------------------------------------------
 
 MODULE = """

@@ -6,17 +6,40 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-def example() -> str:
-    [code] = re.findall(r"```python\n(.*?)```", README, re.S)
-    return code
+TO_A_VERDICT, LEARN2MIX = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def test_from_a_csv_to_a_verdict_in_twelve_lines(tmp_path, capsys, monkeypatch):
+    """As printed, but for the number of seeds and epochs: 3 and 5 here."""
+    assert len([line for line in TO_A_VERDICT.splitlines() if line.strip()]) <= 12
+    rng = np.random.default_rng(0)
+    ill = (rng.random(600) < 0.1).astype(int)
+    columns = {
+        name: rng.normal(size=600) + shift * ill for name, shift in (("age", 1), ("pulse", 2), ("weight", 0))
+    }
+    pd.DataFrame({**columns, "ill": ill}).sample(frac=1, random_state=1).to_csv(
+        tmp_path / "patients.csv", index=False
+    )
+    monkeypatch.chdir(tmp_path)
+    quick = TO_A_VERDICT.replace("range(10)", "range(3)").replace("epochs=20", "epochs=5")
+    assert quick.count("range(3)") == quick.count("epochs=5") == 1
+    names = {}
+    exec(compile(quick, "README.md", "exec"), names)
+    said = capsys.readouterr().out
+    for name in ("class_weights", "learn2mix", "gradient boosting", "uniform", "shuffled", "verdict"):
+        assert name in said
+    found = names["experiments"].differences(names["runs"], "balanced_accuracy", baseline_decision="tuned")
+    assert set(found.verdict) <= {"better", "worse", "practically equal", "cannot tell"}
+    assert (found.seeds == 3).all() and not names["runs"].fresh.any()
 
 
 def test_the_example_runs_as_printed_and_moves_the_mix():
@@ -24,10 +47,10 @@ def test_the_example_runs_as_printed_and_moves_the_mix():
     labels = torch.repeat_interleave(torch.arange(3), torch.tensor([300, 60, 12]))
     model = nn.Linear(5, 3)
     names = {
-        "labels": labels, "dataset": TensorDataset(torch.randn(len(labels), 5), labels), "model": model,
+        "labels": labels, "x": torch.randn(len(labels), 5), "model": model,
         "num_classes": 3, "optimizer": torch.optim.Adam(model.parameters()),
     }  # fmt: skip
-    exec(compile(example(), "README.md", "exec"), names)
+    exec(compile(LEARN2MIX, "README.md", "exec"), names)
     assert not torch.allclose(names["control"].mix, torch.tensor([300, 60, 12]).double() / 372, atol=0.05)
     assert torch.allclose(names["sampler"].mix, names["control"].mix)
 
@@ -81,7 +104,7 @@ def test_a_practitioner_trains_on_a_csv_with_a_custom_dataset_and_workers(tmp_pa
         rows += [f"{a:.4f},{b:.4f},{label}" for a, b in points.tolist()]
     (tmp_path / "cases.csv").write_text("\n".join(rows))
     imports = [
-        line for line in example().splitlines() if line.startswith("from ") and "DataLoader" not in line
+        line for line in LEARN2MIX.splitlines() if line.startswith("from ") and "DataLoader" not in line
     ]
     script = textwrap.dedent(SCRIPT).format(example_imports="\n".join(imports))
     (tmp_path / "train.py").write_text(script)
