@@ -1,7 +1,6 @@
-"""Figures in one manner: counts, paired differences, confusion, the plane, the mix, and ranking.
+"""What a lesson draws with: points in the plane, the triangle of mixes, ROC curves; and all of `figures` and `style`.
 
-What they share (looks by method, labels at the curves, `show`) is in `style`, whose names are handed on here, so that
-a lesson imports `plots` alone.
+Their names are handed on here, so that a lesson imports `plots` alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,18 +8,12 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from course_lib.classroom import figures
 from course_lib.classroom.figures import bars, columns, dots, sentence, stop  # noqa: F401 (handed on)
-from course_lib.classroom.planes import (  # noqa: F401 (handed on)
-    CLASS_MARKERS,
-    boundary_2d,
-    class_points,
-    mix_path,
-    simplex_points,
-)
 from course_lib.classroom.style import (  # noqa: F401 (handed on)
     BLACK,
     BLUE,
@@ -35,7 +28,6 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     LONG,
     LOOKS,
     ORANGE,
-    PROBABILITY,
     PURPLE,
     REFERENCE,
     SHARE,
@@ -43,12 +35,10 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     SKY,
     VERMILLION,
     Look,
-    band,
     checked_alt,
     class_colors,
     class_curves,
     class_greys,
-    curve,
     direct_labels,
     look,
     png,
@@ -61,24 +51,6 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
 from course_lib.metrics import t_interval
 
 # ---- whole figures ----------------------------------------------------------------------------------------
-
-
-def class_bars(
-    counts, names: Sequence[str], *, title: str = "", quantity: str = "training examples"
-) -> Figure:
-    """Examples per class as bars, most frequent first, on a log axis, each count written above its bar."""
-    counts = np.asarray(counts)
-    if counts.shape != (len(names),):
-        raise ValueError(f"counts must hold one number per name, {len(names)}; got shape {counts.shape}")
-    order = np.argsort(-counts, kind="stable")
-    fig, ax = plt.subplots(figsize=SIZE, layout="constrained")
-    drawn = ax.bar(range(len(counts)), counts[order], color="#8c8c8c", width=0.8)
-    ax.bar_label(drawn, [f"{count:,}" for count in counts[order].tolist()], padding=2, fontsize=10, color=INK)
-    ax.set_xticks(range(len(counts)), [names[k] for k in order])
-    ax.set_yscale("log")
-    ax.set_ylim(max(0.5, counts[counts > 0].min(initial=1) / 3), counts.max(initial=1) * 2)
-    ax.set(xlabel="class, most frequent first", ylabel=f"{quantity} (log scale)", title=title)
-    return fig
 
 
 def verdict(differences, *, higher_is_better: bool = True) -> str:
@@ -180,6 +152,34 @@ def readable_on(color) -> str:
     """Black or white, whichever stands out more on `color`."""
     light = luminance(color)
     return "#ffffff" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "#000000"
+
+
+# ---- the plane --------------------------------------------------------------------------------------------
+
+CLASS_MARKERS = "o^sDvPXpd*"
+
+
+def class_points(ax: Axes, x, y, names: Sequence[str]) -> None:
+    """Points in the plane, a colour and a marker per class; the rarest, last, is drawn on top.
+
+    x (N, 2), y (N,) labels 0..K-1. The names go above the axes.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    K = len(names)
+    for k, (name, color) in enumerate(zip(names, class_colors(K), strict=True)):
+        ax.scatter(
+            *x[y == k].T, s=14 if k < K - 1 else 26, c=color, marker=CLASS_MARKERS[k % 10], label=name,
+            linewidths=0.5, edgecolors="white", zorder=3 + k,
+        )  # fmt: skip
+    ax.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=min(K, 5), borderpad=0, handletextpad=0.1,
+        markerscale=1.6, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def simplex_points(mix) -> np.ndarray:
+    """Three shares as a point in the triangle (0, 0), (1, 0), (1/2, sqrt(3)/2): (..., 3) -> (..., 2)."""
+    return np.asarray(mix, dtype=float) @ np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])
 
 
 # ---- ranking ----------------------------------------------------------------------------------------------

@@ -23,8 +23,6 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Affine2D, ScaledTranslation
 from scipy.optimize import isotonic_regression
 
-from course_lib.metrics import t_interval
-
 INK, REFERENCE, NEUTRAL = "#1a1a1a", "#767676", "#595959"  # text; chance, prior and so on; what has no look
 ILL, HEALTHY = "#A50026", "#8c8c8c"  # the class that is looked for, in every lesson, and the common one
 BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
@@ -32,8 +30,6 @@ ORANGE, PURPLE, VERMILLION = "#E69F00", "#CC79A7", "#D55E00"
 DASHED, DASHDOT, DOTTED = (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2))
 LONG, DASHDOTDOT, LONGDOT = (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2, 1, 2))
 SIZE = (6.4, 3.6)  # inches
-# White to mid-grey: probabilities under points. White to dark blue: shares of a confusion matrix.
-PROBABILITY = LinearSegmentedColormap.from_list("probability", ["#ffffff", "#b4b4b4"])
 CLASSES = LinearSegmentedColormap.from_list(
     "classes", ["#bdbdbd", ILL]
 )  # from the most frequent to the rarest
@@ -273,29 +269,6 @@ def reference_line(ax: Axes, y: float, text: str) -> None:
 # ---- curves -----------------------------------------------------------------------------------------------
 
 
-def curve(ax: Axes, x, y, name: str, **changes) -> Line2D:
-    """One line in the look of method `name`, a marker at about every eighth of its points."""
-    every = max(1, len(np.asarray(x)) // 8)
-    (line,) = ax.plot(np.asarray(x), np.asarray(y), **{**look(name).style, "markevery": every, **changes})
-    return line
-
-
-def band(ax: Axes, x, values, name: str, **changes) -> Line2D:
-    """Mean over seeds in the look of method `name`, and its 95 % t-interval as a band.
-
-    values  (seeds, steps); a single seed gives a line without a band
-    """
-    values, x = np.atleast_2d(np.asarray(values, dtype=float)), np.asarray(x)
-    if values.ndim != 2 or values.shape[1] != len(x):
-        raise ValueError(f"values must have shape (seeds, {len(x)}), one column per x; got {values.shape}")
-    if len(values) == 1:
-        return curve(ax, x, values[0], name, **changes)
-    mean, low, high = np.array([t_interval(column) for column in values.T]).T
-    line = curve(ax, x, mean, name, **changes)
-    ax.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
-    return line
-
-
 def class_colors(num_classes: int) -> list[str]:
     """A colour per class, most frequent first: grey and `ILL` for two, between them for more."""
     if num_classes == 2:
@@ -309,7 +282,7 @@ def class_greys(num_classes: int) -> list[str]:
 
 
 def class_curves(ax: Axes, x, values, names: Sequence[str]) -> None:
-    """One grey line per class with its name at the right edge; the rarest, last, is black and thick.
+    """One line per class with its name at the right edge; the rarest, last, is the strongest and thick.
 
     values  (steps, K)
     """
@@ -319,6 +292,6 @@ def class_curves(ax: Axes, x, values, names: Sequence[str]) -> None:
             f"values must have shape (steps, {len(names)}), one column per name; got {values.shape}"
         )
     widths = np.linspace(1.4, 2.8, len(names))
-    for column, name, grey, width in zip(values.T, names, class_greys(len(names)), widths, strict=True):
-        ax.plot(np.asarray(x), column, color=grey, linewidth=width, label=name)
+    for column, name, color, width in zip(values.T, names, class_colors(len(names)), widths, strict=True):
+        ax.plot(np.asarray(x), column, color=color, linewidth=width, label=name)
     direct_labels(ax)

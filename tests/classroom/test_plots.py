@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_lib import metrics
 from course_lib.classroom import plots, style
 from course_lib.recipes import RECIPES
 
@@ -196,7 +195,7 @@ def test_numbers_in_a_confusion_matrix_are_readable_on_every_shade(share):
 
 def a_figure():
     fig, ax = plt.subplots()
-    plots.curve(ax, range(9), range(9), "focal")
+    ax.plot(range(9), **plots.look("focal").style)
     return fig
 
 
@@ -257,7 +256,7 @@ def test_direct_labels_do_not_overlap_and_stay_on_the_figure(limits, layout):
     fig.subplots_adjust(right=0.6) if layout == "none" else None
     names = ["plain", "class_weights", "focal", "uniform", "learn2mix", "smote", "random_undersample"]
     for rise, name in enumerate(names):
-        plots.curve(ax, range(20), 0.5 + 0.001 * rise * np.arange(20), name)
+        ax.plot(range(20), 0.5 + 0.001 * rise * np.arange(20), **plots.look(name).style)
     ax.set(ylim=limits)
     plots.direct_labels(ax)
     fig.draw_without_rendering()
@@ -290,40 +289,6 @@ def test_a_label_starts_at_the_height_of_the_last_finite_point(axes):
 
 
 # ---- curves and figures -----------------------------------------------------------------------------------
-
-
-def test_band_is_the_mean_and_its_t_interval(axes):
-    values = np.random.default_rng(0).normal(size=(5, 4))
-    line = plots.band(axes, range(4), values, "uniform")
-    assert np.allclose(line.get_ydata(), values.mean(0)) and line.get_color() == plots.ORANGE
-    (area,) = axes.collections
-    _, low, high = metrics.t_interval(values[:, 2])
-    heights = area.get_paths()[0].vertices[np.isclose(area.get_paths()[0].vertices[:, 0], 2), 1]
-    assert heights.min() == pytest.approx(low) and heights.max() == pytest.approx(high)
-
-
-def test_band_of_one_seed_is_a_line(axes):
-    plots.band(axes, range(4), torch.arange(4.0), "plain")
-    assert len(axes.lines) == 1 and not axes.collections
-
-
-def test_band_refuses_values_of_another_length(axes):
-    with pytest.raises(ValueError, match=r"\(seeds, 4\)"):
-        plots.band(axes, range(4), np.zeros((5, 3)), "plain")
-
-
-def test_class_bars_stand_most_frequent_first_with_their_counts():
-    (ax,) = plots.class_bars(torch.tensor([20, 1500, 3]), ["b", "a", "c"]).axes
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
-    assert [text.get_text() for text in ax.texts] == ["1,500", "20", "3"]
-    assert ax.get_yscale() == "log" and len({bar.get_facecolor() for bar in ax.patches}) == 1
-    with pytest.raises(ValueError, match="one number per name, 2"):
-        plots.class_bars([1, 2, 3], ["a", "b"])
-
-
-def test_class_bars_show_an_empty_class():
-    (ax,) = plots.class_bars([10, 0], ["a", "b"]).axes
-    assert [text.get_text() for text in ax.texts] == ["10", "0"]
 
 
 @pytest.mark.parametrize(
@@ -375,37 +340,6 @@ def test_a_class_without_examples_has_an_empty_row_of_a_confusion_matrix():
 # ---- the plane --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [0, 2], ids=["positive class alone", "both classes"])
-def test_the_boundary_runs_where_the_probability_crosses_the_threshold(axes, columns):
-    def predict(x):
-        chance = torch.sigmoid(x[:, 0])
-        return torch.stack([1 - chance, chance], 1) if columns else chance
-
-    plots.boundary_2d(axes, predict, (-4, 4, -1, 1), threshold=0.8, name="focal")
-    (line,) = axes.collections
-    across = line.get_paths()[0].vertices[:, 0]
-    assert np.allclose(across, math.log(4), atol=0.05)
-    assert matplotlib.colors.to_hex(line.get_edgecolor()[0]) == plots.GREEN.lower()
-
-
-def test_with_three_classes_the_largest_probability_decides(axes):
-    plots.boundary_2d(axes, lambda x: torch.softmax(x @ torch.eye(2, 3), 1), (-4, 4, -4, 4))
-    assert len(axes.images) == 1 and len(np.unique(axes.images[0].get_array())) == 3
-    assert axes.get_xlim() == (-4, 4)
-
-
-def test_a_ghost_boundary_is_a_line_without_shade(axes):
-    plots.boundary_2d(
-        axes, lambda x: torch.sigmoid(x[:, 0]), (-1, 1, -1, 1), shade=False, colors=plots.REFERENCE
-    )
-    assert not axes.images and len(axes.collections) == 1
-
-
-def test_predictions_of_another_length_are_refused(axes):
-    with pytest.raises(ValueError, match="one row per point"):
-        plots.boundary_2d(axes, lambda x: torch.zeros(3), (-1, 1, -1, 1))
-
-
 def test_every_class_has_its_own_colour_and_marker(axes):
     x, y = torch.randn(30, 2), torch.arange(30) % 3
     plots.class_points(axes, x, y, ["a", "b", "c"])
@@ -423,22 +357,6 @@ def test_the_simplex_is_an_equal_sided_triangle():
     sides = [np.linalg.norm(corners[i] - corners[i - 1]) for i in range(3)]
     assert np.allclose(sides, 1)
     assert np.allclose(plots.simplex_points([1 / 3] * 3), corners.mean(0))
-
-
-@pytest.mark.parametrize("num_classes", [2, 3, 10])
-def test_mix_path_is_a_triangle_for_three_classes_and_lines_for_others(num_classes):
-    path = torch.full((6, num_classes), 1 / num_classes)
-    names = [f"class {k}" for k in range(num_classes)]
-    fig = plots.mix_path({"learn2mix": path, "uniform": path}, names, title="The mix moves")
-    plots.png(fig)
-    assert len(fig.axes) == (1 if num_classes == 3 else 2)
-    said = {text.get_text() for ax in fig.axes for text in ax.texts}
-    assert all(any(name in text for text in said) for name in names)
-
-
-def test_mix_path_refuses_paths_over_other_classes():
-    with pytest.raises(ValueError, match=r"paths\['learn2mix'\] must have shape \(rounds, 3\)"):
-        plots.mix_path({"learn2mix": torch.ones(4, 2)}, ["a", "b", "c"])
 
 
 # ---- ranking ----------------------------------------------------------------------------------------------
