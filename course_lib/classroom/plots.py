@@ -5,7 +5,6 @@ Their names are handed on here, so that a lesson imports `plots` alone.
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +29,6 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     ORANGE,
     PURPLE,
     REFERENCE,
-    SHARE,
     SIZE,
     SKY,
     VERMILLION,
@@ -38,12 +36,10 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     checked_alt,
     class_colors,
     class_curves,
-    class_greys,
     direct_labels,
     look,
     png,
     push_apart,
-    reference_line,
     show,
     to_html,
     use_style,
@@ -110,48 +106,6 @@ def _old_paired_differences(
         title=title,
     )
     return fig
-
-
-def confusion_matrix(table, names: Sequence[str], *, title: str = "") -> Figure:
-    """Counts by true class (row) and predicted class (column); the shade is the share of the row.
-
-    table  (K, K) whole numbers, as `metrics.confusion` gives them
-    """
-    table = np.asarray(table)
-    K = len(names)
-    if table.shape != (K, K):
-        raise ValueError(f"table must have shape ({K}, {K}), one row and column per name; got {table.shape}")
-    share = table / np.maximum(table.sum(1, keepdims=True), 1)
-    side = min(2.9 + 0.42 * K, 7.0)
-    fig, ax = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
-    ax.imshow(share, cmap=SHARE, vmin=0, vmax=1)
-    for row, column in np.ndindex(K, K):
-        ax.text(
-            column, row, f"{table[row, column]:,}", ha="center", va="center", fontsize=14 if K <= 4 else 10,
-            color=readable_on(SHARE(share[row, column])),
-        )  # fmt: skip
-    ax.set_xticks(range(K), names)
-    ax.set_yticks(range(K), names)
-    ax.set_xticks(np.arange(K - 1) + 0.5, minor=True)
-    ax.set_yticks(np.arange(K - 1) + 0.5, minor=True)
-    ax.grid(which="minor", color="#d9d9d9", linewidth=0.8)
-    ax.tick_params(which="both", length=0)
-    ax.spines[:].set_visible(False)
-    ax.set(xlabel="predicted class", ylabel="true class", title=title)
-    return fig
-
-
-def luminance(color) -> float:
-    """Relative luminance of a colour in [0, 1], as WCAG 2 defines it."""
-    rgb = np.asarray(matplotlib.colors.to_rgb(color))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def readable_on(color) -> str:
-    """Black or white, whichever stands out more on `color`."""
-    light = luminance(color)
-    return "#ffffff" if 1.05 / (light + 0.05) > (light + 0.05) / 0.05 else "#000000"
 
 
 # ---- the plane --------------------------------------------------------------------------------------------

@@ -31,9 +31,8 @@ DASHED, DASHDOT, DOTTED = (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2))
 LONG, DASHDOTDOT, LONGDOT = (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2, 1, 2))
 SIZE = (6.4, 3.6)  # inches
 CLASSES = LinearSegmentedColormap.from_list(
-    "classes", ["#bdbdbd", ILL]
+    "classes", ["#949494", ILL]
 )  # from the most frequent to the rarest
-SHARE = LinearSegmentedColormap.from_list("share", ["#ffffff", "#9ecae1", "#08306b"])
 
 
 class Look(NamedTuple):
@@ -257,15 +256,6 @@ def _last_height(ax: Axes, line: Line2D) -> float | None:
     return float(np.clip(shown[1], 0, 1))
 
 
-def reference_line(ax: Axes, y: float, text: str) -> None:
-    """A dotted grey line at height y with its name on it: chance, prevalence, a prior."""
-    ax.axhline(y, color=REFERENCE, linewidth=1.4, linestyle=DOTTED, zorder=1)
-    ax.annotate(
-        text, (0.01, y), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
-        color="#595959", fontsize=10,
-    )  # fmt: skip
-
-
 # ---- curves -----------------------------------------------------------------------------------------------
 
 
@@ -274,11 +264,6 @@ def class_colors(num_classes: int) -> list[str]:
     if num_classes == 2:
         return [HEALTHY, ILL]
     return [matplotlib.colors.to_hex(CLASSES(place)) for place in np.linspace(0, 1, num_classes)]
-
-
-def class_greys(num_classes: int) -> list[str]:
-    """A grey per class, from mid-grey (the first, most frequent) to black (the last, rarest)."""
-    return ["#" + 3 * f"{round(level):02x}" for level in np.linspace(140, 0, num_classes)]
 
 
 def class_curves(ax: Axes, x, values, names: Sequence[str]) -> None:
