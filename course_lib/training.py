@@ -152,18 +152,28 @@ class _ClassMeans:
         wide = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         self.total = torch.zeros(num_groups, dtype=wide, device=device)
         self.count = torch.zeros_like(self.total)
+        self.waiting: list[tuple[Tensor, Tensor]] = []
 
     def add(self, group: Tensor, each: Tensor) -> "_ClassMeans":
         if each.shape != group.shape:
             raise ValueError(
                 f"example_loss must give one loss per example, {tuple(group.shape)}, got {tuple(each.shape)}"
             )
-        each = each.detach().to(self.total.dtype)
-        self.total.index_add_(0, group, each)
-        self.count.index_add_(0, group, torch.ones_like(each))
+        self.waiting.append((group, each.detach()))
+        if len(self.waiting) == 64:  # summing up many batches at once costs little more than one
+            self._sum_up()
         return self
 
+    def _sum_up(self) -> None:
+        if self.waiting:
+            group, each = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
+            each = each.to(self.total.dtype)
+            self.total.index_add_(0, group, each)
+            self.count.index_add_(0, group, torch.ones_like(each))
+            self.waiting = []
+
     def read(self) -> tuple[Tensor, Tensor]:
+        self._sum_up()
         mean = self.total / self.count  # 0 / 0 is NaN: not met, so not known
         return mean.cpu().double(), self.count.cpu().long()
 
@@ -210,16 +220,21 @@ def _train_mode(model: nn.Module) -> None:
             module.eval()
 
 
-def _objective(loss_fn: Callable[..., Tensor], outputs: Tensor, batch: Batch) -> Tensor:
-    if batch.weight is None:
-        return loss_fn(outputs, batch.y)
+def _objective(
+    loss_fn: Callable[..., Tensor], outputs: Tensor, batch: Batch, shared: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The objective; and the loss of each example where it is the class losses' own (shared), so known already."""
+    if batch.weight is None and not shared:
+        return loss_fn(outputs, batch.y), None
     each = loss_fn(outputs, batch.y, reduction="none")
+    if batch.weight is None:
+        return each.mean(), each.detach()
     if each.shape != batch.weight.shape:  # (M, 1) times (M,) would silently broadcast to (M, M)
         raise ValueError(
             f'loss_fn(..., reduction="none") must give one loss per example, {tuple(batch.weight.shape)}, '
             f"got {tuple(each.shape)}"
         )
-    return (each * batch.weight).mean()
+    return (each * batch.weight).mean(), each.detach() if shared else None
 
 
 def rounds(
@@ -275,7 +290,7 @@ def rounds(
         _check_groups(known_group, num_groups, "loader")
     device = next(model.parameters()).device
 
-    steps = 0
+    steps, shared = 0, getattr(loss_fn, "is_example_loss", None) is example_loss
 
     def step(item: Batch | tuple) -> tuple[Tensor, Tensor, Tensor]:
         """One optimiser step: the objective, and the group and the loss of each example."""
@@ -288,14 +303,15 @@ def rounds(
                     _check_labels(y, outputs, name)
         if known_y is None and device.type == "cpu":
             _check_labels(batch.y, outputs, "loader")
-        loss = _objective(loss_fn, outputs, batch)
+        loss, each = _objective(loss_fn, outputs, batch, shared)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if scheduler is not None and scheduler_every == "step":
             scheduler.step()
         steps += 1
-        return loss.detach(), batch.group, example_loss(outputs.detach(), batch.y)
+        each = example_loss(outputs.detach(), batch.y) if each is None else each
+        return loss.detach(), batch.group, each
 
     def train_round() -> tuple[float, _ClassMeans, _ClassMeans]:
         _train_mode(model)

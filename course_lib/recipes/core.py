@@ -178,6 +178,9 @@ def plain(run: Run) -> Callable:
         each = example_loss(outputs, y)
         return {"mean": each.mean, "sum": each.sum, "none": lambda: each}[reduction]()
 
+    loss.is_example_loss = (
+        example_loss  # the loop then computes it once, for the step and for the class losses
+    )
     return loss
 
 
