@@ -31,6 +31,7 @@ TECHNIQUES = [
 INSIDE = {
     "data": ["task", "small", "synthetic", "downloads"],
     "decisions": ["core", "tuning"],
+    "training": ["batches", "loop"],
     "recipes": ["parameters", "core", "running", "parts", "feedback", "table"],
     "experiments": ["reading", "keys", "trials", "jobs", "comparing"],
     "classroom": [
