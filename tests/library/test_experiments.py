@@ -26,7 +26,8 @@ from course_lib.experiments import (
 )
 from course_lib.experiments.trials import late_gain
 from course_lib.metrics import METRICS, Metric, balanced_accuracy
-from course_lib.recipes import RECIPES, Budget, Recipe
+from course_lib.recipes import RECIPES, Budget, Recipe, start, train
+from course_lib.training import predict
 
 BUDGET = Budget(steps=15, batch_size=20)
 make_cancer = functools.partial(data.rare_cancer, 0.10)
@@ -100,6 +101,19 @@ def test_looking_at_validation_on_the_way_changes_nothing():
     )
     assert torch.equal(blind.test, seen.test) and list(blind.looks) == [40]
     assert len(seen.looks) > 5 and torch.equal(seen.looks[40], seen.validation)
+
+
+def test_a_curve_of_an_ensemble_is_that_of_the_ensemble():
+    """Half way through, the average of all five members half way through."""
+    task, recipe = make_cancer(seed=0), RECIPES["balanced_ensemble"]
+    seen = experiments.execute(recipe, task, Budget(steps=40), looks=4)
+    halves = []
+    for member in range(5):
+        half = start(recipe, task, Budget(steps=40), 0, member)
+        half.steps = 4
+        list(train(half, validation=False))
+        halves.append(predict(half.model, task.validation.x))
+    torch.testing.assert_close(seen.looks[20], experiments.average(halves, task.kind))
 
 
 # ---- workers ----------------------------------------------------------------------------------------------
@@ -263,7 +277,7 @@ def test_curves_are_given_on_request():
     curves = validation_curves(table)
     assert set(curves.columns) == {"task", "budget", "recipe", "seed", "decision", "metric", "step", "value"}
     end = curves[curves.step == 15]
-    assert len(end) == len(table) and len(curves) > 5 * len(table)
+    assert len(end) == len(table) and len(curves) > 4 * len(table)
     assert curves.value.between(0, 1).all()
 
 
