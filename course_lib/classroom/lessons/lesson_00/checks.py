@@ -1,11 +1,58 @@
-"""Checks of lesson 00: the self-check and five exercises."""
+"""Checks of lesson 00: the self-check, the blanks of "Write it", and five exercises."""
 
+import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from course_lib.classroom.checks import NotYet, as_number, choose, exercise, near, run, same_tensor
+from course_lib.classroom.checks import (
+    NotYet,
+    as_number,
+    ask_function,
+    ask_number,
+    choose,
+    exercise,
+    near,
+    run,
+)
 from course_lib.classroom.lessons.lesson_00 import explorer as lesson_00
+
+# ---- write it ---------------------------------------------------------------------------------------------
+
+
+def _plain_p_and_weight() -> tuple[Tensor, float]:
+    """Eight p around the right threshold and around the wrong ones, so that near misses are told apart."""
+    weight = round(3 + 46 * float(torch.rand(())), 1)
+    around = torch.tensor([0.2, 0.6, 0.99, 1.01, 1.3, 1.9]) / (1 + weight)
+    return torch.cat([around, torch.tensor([0.6, 0.99])])[torch.randperm(8)], weight
+
+
+ask_function(
+    "00.1",
+    lambda p, weight: p >= 1 / (1 + weight),
+    _plain_p_and_weight,
+    because="Without any training you call back whom the model with this weight calls back.",
+    look="The weight multiplies the odds. Which p has odds of 1 / weight?",
+    hints=[
+        "Which p of the plain model becomes 0.5 when the odds are multiplied by the weight?",
+        "The threshold stands in the formula above the blanks, t = 1 / (1 + w).",
+        "Compare p with the threshold: `p >= threshold` gives True or False for each visitor.",
+    ],
+    slips={
+        "that is who has p of 0.5 or more, as if there were no weight.": lambda p, weight: p >= 0.5,
+        "your threshold is 1 / weight. This is an odds: the threshold is the probability that belongs to it.": (
+            lambda p, weight: p >= 1 / weight
+        ),
+        "your threshold is that of a weight on the healthy: 1 - t in place of t.": (
+            lambda p, weight: p >= weight / (1 + weight)
+        ),
+        "you multiplied the probability by the weight. The weight multiplies the odds.": (
+            lambda p, weight: p >= 0.5 / weight
+        ),
+        "that is who is sent home.": lambda p, weight: p < 1 / (1 + weight),
+    },
+)
+
 
 # ---- the self-check ---------------------------------------------------------------------------------------
 
@@ -48,24 +95,22 @@ def _agrees(answer, right, tolerance: float | None) -> bool:
 
 @exercise(
     "00.selfcheck",
-    "Answer what you can and leave the others at None: the check says for each gap what to read.",
+    "Answer what you can and leave the others open: the check says for each gap what to read.",
     "Paper helps. 1: of 10 people 2 say yes; how many yes per no? 3: write down the 100 people for whom it rang.",
     "4: the chain rule gives a slope of 8 at w = 3. 5: ten full batches, and what remains?",
 )
 def self_check(answers) -> str:
     if not isinstance(answers, dict) or set(answers) != set(SELFCHECK):
-        raise NotYet(f"Keep the six names {', '.join(SELFCHECK)} and put an answer behind each.")
+        raise NotYet(f"keep the six names {', '.join(SELFCHECK)} and put an answer behind each.")
+    open_ = [name for name in SELFCHECK if answers[name] is None or answers[name] is Ellipsis]
     right = [name for name, (*what, _, _) in SELFCHECK.items() if _agrees(answers[name], *what)]
-    unanswered = [name for name in SELFCHECK if answers[name] is None]
-    gaps = [name for name in SELFCHECK if name not in right and name not in unanswered]
-    if len(unanswered) == len(SELFCHECK):
-        raise NotYet("The self-check waits for your answers: replace None by a number or a letter in quotes.")
-    if not unanswered and not gaps:
+    gaps = [name for name in SELFCHECK if name not in right and name not in open_]
+    if not open_ and not gaps:
         return "All six: you have what this course builds on."
-    said = [f"Right so far: {', '.join(right) or 'none'}."]
+    said = [f"right so far: {', '.join(right) or 'none'}."]
     said += [f"Look again at {name}: {SELFCHECK[name][2]} ({SELFCHECK[name][3]})." for name in gaps]
-    if unanswered:
-        said.append(f"Still open: {', '.join(unanswered)}.")
+    if open_:
+        said.append(f"Still open: {', '.join(open_)}.")
     raise NotYet(" ".join(said))
 
 
@@ -73,71 +118,40 @@ def self_check(answers) -> str:
 
 
 @exercise(
-    "00.1",
-    "Move one handle at a time in the explorer, Reset in between, and read the recall at the dot.",
-    "All four have to add the same offset to the log-odds. Which weight is a little gentler than 49?",
+    "00.2",
+    "Move one handle at a time in the console, press Reset in between, and read the recall at the dot.",
+    "All four handles have to multiply the odds by the same number. Which weight is a little smaller than 49?",
     "With weight w: copies = w, threshold = 1 / (1 + w), share / (1 - share) = w · 0.02 / 0.98. Then read the AUCs.",
 )
 def reach_recall(settings, best_auc) -> str:
     if not isinstance(settings, dict) or set(settings) != set(lesson_00.DEFAULT):
         raise NotYet(
-            f"Keep the four names {', '.join(lesson_00.DEFAULT)} and put a setting behind each handle."
+            f"keep the four names {', '.join(lesson_00.DEFAULT)} and put a setting behind each handle."
         )
     for name, value in settings.items():
-        if value is None:
-            raise NotYet(f"Exercise 00.1 waits for your setting of the {name}.")
+        if value is None or value is Ellipsis:
+            raise NotYet(f"the setting of the {name} is still open.")
         setting = as_number(value, f"the {name}")
         if name == "threshold" and setting > 0.5:
             raise NotYet(
-                f"A threshold of {setting:g} flags fewer people than 0.5 does: it is a cut on the probability, not the "
-                "recall you wish for."
+                f"a threshold of {setting:g} calls back fewer people than 0.5 does. The threshold is a probability; "
+                "it is not the recall that you want."
             )
         try:
             recall = lesson_00.compute(**{name: int(setting) if setting == int(setting) else setting}).recall
         except ValueError as error:
-            raise NotYet(f"The console cannot take {name} = {setting:g}: {error}") from None
-        where = f"The recall with {name} = {setting:g}"
-        near(recall, 0.8, 0.01, where, "It should lie within 0.01 of 0.80, all other handles at rest.")
+            raise NotYet(f"the console cannot take {name} = {setting:g}: {error}") from None
+        where = f"the recall with {name} = {setting:g}"
+        near(recall, 0.8, 0.01, where, "It has to lie within 0.01 of 0.80, with all other handles at rest.")
     choose(
         best_auc, "d",
         {
-            "a": "a weight makes the loss listen to the ill, but tells it nothing new about them. Read the AUCs.",
-            "b": "a balanced batch shows the same patients more often; how they look does not change. Read the AUCs.",
+            "a": "a weight lets the ill count more in the loss, but it says nothing new about them. Read the AUCs.",
+            "b": "a balanced batch shows the same people more often; how they look does not change. Read the AUCs.",
             "c": "copies hold no information that the originals lack. Read the AUCs.",
         },
     )  # fmt: skip
-    return "Four ways to one point of one curve; the AUCs agree to the third decimal."
-
-
-@exercise(
-    "00.2",
-    "A weight multiplies the odds. So divide the odds, not the probability.",
-    "From p to odds, p / (1 - p); divide them by the weight; then back from odds to a probability.",
-    "Back: odds / (1 + odds). Try p = 0.5 and weight 49: what has to come out?",
-)
-def undo_weight(function) -> str:
-    p = 0.01 + 0.98 * torch.rand(5, dtype=torch.float64)
-    weight = 2 + 48 * float(torch.rand(()))
-    where = f"weight {weight:.4g} and p = {[round(v, 3) for v in p.tolist()]}"
-    got = run(function, p.clone(), weight, shown=where)
-    odds = p / (1 - p)
-
-    def same_as(wrong: Tensor) -> bool:
-        return isinstance(got, Tensor) and got.shape == p.shape and torch.allclose(got.double(), wrong)
-
-    if same_as(p / weight):
-        raise NotYet(
-            "You divided the probabilities. Near 1 that goes wrong: with weight 49 no patient could pass 0.02."
-        )
-    if same_as(weight * odds / (1 + weight * odds)):
-        raise NotYet("You applied the weight once more, where it has to be taken back.")
-    if same_as(odds / weight):
-        raise NotYet("These are odds: bring them back to probabilities, which stay below 1.")
-    same_tensor(got, odds / (weight + odds), where, "Divide the odds by the weight and go back to p.")
-    same_tensor(
-        run(function, p.clone(), 1.0, shown="weight 1"), p, "weight 1", "There is nothing to undo there."
-    )
-    return "The odds are back where the plain model has them; the order of the patients never moved."
+    return "Four ways lead to one point of one curve, and the AUCs agree to the third decimal."
 
 
 PERCENT = {"a": 80, "b": 50, "c": 8, "d": 2}
@@ -145,100 +159,127 @@ PERCENT = {"a": 80, "b": 50, "c": 8, "d": 2}
 
 @exercise(
     "00.3",
-    "Take 1,000 visitors: 20 are ill. How many of these are called back, and how many of the 980 others?",
-    "The false alarms per healthy visitor stand in the table of the four settings; multiply by 980.",
-    "About 16 ill and about 190 healthy visitors are called back. Which share of them is ill?",
+    "Take 1,000 visitors. How many of the 20 ill are called back, and how many of the 980 healthy?",
+    "Both numbers are printed by the four runs. Add them: this is how many people are called back in all.",
+    "About 17 ill and about 200 healthy visitors are called back. Which share of them is ill?",
 )
 def who_is_called_back(answer) -> str:
     choose(
         answer, "c",
         {
-            "a": "80 of 100 is the chance to be called back for someone who is ill. The question goes the other way: "
-            "the chance to be ill for someone who is called back.",
+            "a": "80 of 100 is close to the recall: of the ill, the share called back. The question goes the other "
+            "way: of those called back, the share of the ill.",
             "b": "the training batches were half ill; the people who come to the clinic are not.",
-            "d": "2 of 100 is what holds before anything is measured; the call has to be worth more than nothing.",
+            "d": "2 of 100 of all visitors are ill. Those who are called back were not chosen blindly.",
         },
     )  # fmt: skip
     share = 100 * lesson_00.compute(weight=49).precision
     if min(PERCENT, key=lambda letter: abs(PERCENT[letter] - share)) != "c":
         raise RuntimeError(f"the lesson's precision has moved to {share:.1f} %: mend the options of 00.3")
-    return f"{share:.1f} of 100. Few who are called back are ill, though most who are ill are called back."
+    return f"{share:.0f} of 100: most of the ill are called back, but few of those called back are ill."
 
 
-@exercise(
+def _weighted_p_and_weight() -> tuple[Tensor, float]:
+    return 0.01 + 0.98 * torch.rand(5, dtype=torch.float64), round(2 + 48 * float(torch.rand(())), 1)
+
+
+def _multiplied(p: Tensor, factor: float) -> Tensor:
+    """p after its odds are multiplied by the factor."""
+    return factor * p / (factor * p + 1 - p)
+
+
+ask_function(
     "00.4",
-    "How likely is it that the first row of a batch is a healthy patient?",
-    "32 rows in a row have to be healthy; each is so with probability 0.98.",
-    "0.98 to the power of 32.",
+    lambda p, weight: _multiplied(p, 1 / weight),
+    _weighted_p_and_weight,
+    because="The odds are back where the plain model has them; the order of the visitors never changed.",
+    look="Go from p to the odds, divide by the weight, and go back to p.",
+    hints=[
+        "A weight multiplies the odds. So divide the odds, not the probability.",
+        "From p to odds, p / (1 - p); divide them by the weight; then go back from odds to a probability.",
+        "Back: odds / (1 + odds). Try p = 0.5 and weight 49: what has to come out?",
+    ],
+    slips={
+        "you divided the probabilities. Near 1 that goes wrong: with weight 49 nobody could pass 0.02.": (
+            lambda p, weight: p / weight
+        ),
+        "you applied the weight once more; it has to be taken back.": _multiplied,
+        "these are odds: bring them back to probabilities, which stay below 1.": (
+            lambda p, weight: p / (1 - p) / weight
+        ),
+    },
 )
-def batch_without_ill(answer) -> str:
-    value = as_number(answer, "the share of batches")
-    healthy = 1 - lesson_00.PREVALENCE
-    none = healthy**32
-    wrong = {
-        1 - none: "That is the share of batches with at least one ill patient.",
-        32 * (1 - healthy): "That is how many ill patients a batch of 32 holds on average.",
-        1 - 32 * (1 - healthy): "You took the average number of ill patients for a probability; some batches hold two.",
-        1 - healthy: "That is the chance for one row. A batch has 32.",
-    }  # fmt: skip
-    for number, why in wrong.items():
-        if abs(value - number) < 0.005:
-            raise NotYet(why)
-    if 1 < value <= 100:
-        raise NotYet(f"A share between 0 and 1 was asked for, got {value:g}.")
-    near(value, none, 0.01, "the share of batches", "All 32 rows have to be healthy at the same time.")
-    return f"0.98^32 = {none:.3f}: about half of all steps learn nothing from an ill patient."
+
+NONE_ILL = (1 - lesson_00.PREVALENCE) ** 32
+ask_number(
+    "00.5",
+    NONE_ILL,
+    0.01,
+    because=f"0.98^32 = {NONE_ILL:.3f}: about half of all steps see no ill visitor.",
+    name="the share of batches",
+    look="All 32 visitors have to be healthy at the same time. A share lies between 0 and 1.",
+    hints=[
+        "How likely is it that the first visitor of a batch is healthy?",
+        "32 visitors in a row have to be healthy; each is so with probability 0.98.",
+        "0.98 to the power of 32.",
+    ],
+    slips={
+        1 - NONE_ILL: "that is the share of batches with at least one ill visitor.",
+        0.64: "that is how many ill visitors a batch of 32 holds on average.",
+        0.36: "you took an average number of ill visitors for a probability; some batches hold two.",
+        0.98: "that is the chance for one visitor. A batch has 32.",
+    },
+)
 
 
 @exercise(
-    "00.5",
-    "The console's data suit a straight line. Let the true boundary be anything but straight.",
-    "Give the ill a cloud of another shape: wide in one direction, narrow in the other, or two clumps.",
-    "A plain fit minds the few rows where it is nearly sure of illness, a weighted one minds the crowd in the middle. "
-    "Make these two want different directions: a long tail of ill patients far to one side does.",
+    "00.6",
+    "In the clinic the ill are spread like the healthy, and a straight line suits them. Spread them otherwise.",
+    "Spread the ill widely in one blood value and narrowly in the other.",
+    "Try torch.tensor([3.0, 0.3]): the plain model and the balanced one then look at different visitors.",
 )
 def move_the_curve(build) -> str:
     gains = []
     for seed in torch.randint(10_000, (3,)).tolist():
-        train, test = (_patients_of(build, seed + step) for step in (0, 50_000))
+        train, test = (_visitors_of(build, seed + step) for step in (0, 50_000))
         if train[0].shape == test[0].shape and torch.equal(train[0], test[0]):
-            raise NotYet("Two seeds gave the same patients: draw them with a generator that is given `seed`.")
-        gains.append(_gain(train, test))
+            raise NotYet("two seeds gave the same visitors: draw them with a generator that is given `seed`.")
+        gains.append(auc_gain(train, test))
     mean = sum(gains) / len(gains)
-    if abs(mean) < 0.02 or min(gains) * max(gains) < 0:
+    if abs(mean) < 0.01 or min(gains) * max(gains) < 0:
         raise NotYet(
-            f"Balancing moved the AUC by {mean:+.4f} on average over three draws, at least 0.02 either way is wanted: "
-            "is a straight line perhaps still about right for your data?"
+            f"balancing moved the AUC by {mean:+.3f} on average over three draws, and at least 0.01 up or down is "
+            "wanted. Is a straight line perhaps still about right for your visitors?"
         )
     return (
         f"Balancing moved the AUC by {mean:+.3f}: here the curve itself moves, because no straight line fits."
     )
 
 
-def _patients_of(build, seed: int) -> tuple[Tensor, Tensor]:
+def _visitors_of(build, seed: int) -> tuple[Tensor, Tensor]:
     made = run(build, seed, shown=f"seed {seed}")
     if not (isinstance(made, tuple) and len(made) == 2 and all(isinstance(part, Tensor) for part in made)):
-        raise NotYet("Your function should return two tensors, `x, y`.")
+        raise NotYet("your function has to return two tensors, `x, y`.")
     x, y = made
     if x.ndim != 2 or x.shape[1] != 2 or y.shape != (len(x),):
-        raise NotYet(f"x should be (N, 2) and y (N,), got {tuple(x.shape)} and {tuple(y.shape)}.")
+        raise NotYet(f"x has to be (N, 2) and y (N,), got {tuple(x.shape)} and {tuple(y.shape)}.")
     if not set(y.unique().tolist()) <= {0, 1} or not torch.isfinite(x).all():
-        raise NotYet("y should hold only 0 (healthy) and 1 (ill), and x only finite numbers.")
+        raise NotYet("y may hold only 0 (healthy) and 1 (ill), and x only finite numbers.")
     ill = int(y.sum())
     if not (2000 <= len(y) <= 50_000 and ill >= 100):
         raise NotYet(
-            f"2,000 to 50,000 patients are asked for, at least 100 of them ill, so that chance cannot move the AUC; "
+            f"2,000 to 50,000 visitors are asked for, at least 100 of them ill, so that chance cannot move the AUC; "
             f"got {len(y):,} and {ill}."
         )
     if ill > 0.1 * len(y):
-        raise NotYet(f"At most one patient in ten may be ill, got {ill / len(y):.0%}.")
-    return x, y.long()
+        raise NotYet(f"at most one visitor in ten may be ill, got {ill / len(y):.0%}.")
+    return x, y
 
 
-def _gain(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
-    """AUC on `test` of a line fitted with balancing weights, minus that of a plain one."""
-    (x, y), (fresh, truth) = train, test
-    weight = torch.tensor([1.0, float((y == 0).sum() / y.sum())], dtype=torch.float64)[y]
-    lines = [lesson_00.fit_logistic(x, y, weights) for weights in (1.0, weight)]
-    plain, balanced = (roc_auc_score(truth, lesson_00.with_ones(fresh) @ line) for line in lines)
+def auc_gain(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
+    """AUC on `test` of a straight line fitted to `train` with balancing weights, minus that of a plain one."""
+    (x, y), (fresh, truth) = ([np.asarray(part, dtype=float) for part in side] for side in (train, test))
+    balancing = np.where(y == 1, (y == 0).sum() / y.sum(), 1.0)
+    lines = [lesson_00.fit_line(x, y, weight) for weight in (np.ones(len(y)), balancing)]
+    plain, balanced = (roc_auc_score(truth, fresh @ line[1:]) for line in lines)
     return balanced - plain
