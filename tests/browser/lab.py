@@ -228,6 +228,10 @@ class Lesson:
                 timeout=5000,
             )
 
+    def save(self) -> None:
+        """As Ctrl+S does; returns when the server has written it."""
+        self.page.evaluate("() => jupyterapp.shell.currentWidget.context.save()")
+
     def cells(self) -> list[dict]:
         """Every cell as nbformat has it, and `shown`, the text of its output on the page, and `widgets`, how many."""
         return self.page.evaluate(CELLS)

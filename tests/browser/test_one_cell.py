@@ -47,7 +47,7 @@ def test_picture_then_controls_then_picture(server, chromium, notebook):
         said = explorer.sentence
         explorer.controls()[0].move()
         assert explorer.sentence != said
-        lesson.page.evaluate("() => jupyterapp.notebooks.execute('docmanager:save')")
+        lesson.save()
         assert not lesson.complaints
     finally:
         lesson.close()
