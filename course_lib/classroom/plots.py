@@ -8,11 +8,16 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from course_lib.classroom import figures
-from course_lib.classroom.figures import bars, columns, dots, sentence, stop  # noqa: F401 (handed on)
+from course_lib.classroom.figures import (  # noqa: F401 (handed on)
+    bars,
+    columns,
+    dots,
+    paired_differences,
+    sentence,
+    stop,
+)
 from course_lib.classroom.style import (  # noqa: F401 (handed on)
     BLACK,
     BLUE,
@@ -44,69 +49,6 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     to_html,
     use_style,
 )  # fmt: skip
-from course_lib.metrics import t_interval
-
-# ---- whole figures ----------------------------------------------------------------------------------------
-
-
-def verdict(differences, *, higher_is_better: bool = True) -> str:
-    """ "better", "worse" or "no detectable difference", by whether the 95 % t-interval leaves out 0."""
-    _, low, high = t_interval(differences)
-    if low <= 0 <= high:
-        return "no detectable difference"
-    return "better" if (low > 0) == higher_is_better else "worse"
-
-
-def paired_differences(differences, *, higher_is_better: bool = True, **named) -> Figure | None:
-    """As in `figures`. Lessons written before it hand in a dict and show the figure themselves."""
-    if isinstance(differences, Mapping) and "matters" not in named:
-        return _old_paired_differences(differences, higher_is_better=higher_is_better, **named)
-    return figures.paired_differences(differences, **named)
-
-
-def _old_paired_differences(
-    differences: Mapping[str, Sequence[float]],
-    *,
-    quantity: str,
-    against: str = "plain",
-    higher_is_better: bool = True,
-    title: str = "",
-) -> Figure:
-    """A row per method: a dot per seed (method minus `against`), mean, 95 % t-interval and verdict.
-
-    differences  recipe name -> (seeds,), at least two seeds
-    quantity     what is compared, as an axis says it ("recall of the rarest class")
-    """
-    if not differences:
-        raise ValueError("differences must hold at least one method, got none")
-    fig, ax = plt.subplots(figsize=(SIZE[0], 1.5 + 0.6 * len(differences)), layout="constrained")
-    ax.axvline(0, color=REFERENCE, linewidth=1.4, zorder=1)
-    largest = max(np.abs(values).max() for values in differences.values())
-    digits = 3 if largest >= 0.002 or largest == 0 else 5  # "+0.000" would say nothing of a small difference
-    for row, (name, values) in enumerate(differences.items()):
-        values = np.asarray(values, dtype=float)
-        mean, low, high = t_interval(values)
-        style = look(name)
-        heights = row - 0.24 + 0.07 * (np.arange(len(values)) % 3 - 1)
-        ax.plot(values, heights, "o", markersize=4, color=style.color, alpha=0.75, linestyle="none")
-        ax.plot([low, high], [row + 0.12] * 2, color=style.color, linewidth=2.4, solid_capstyle="butt")
-        ax.plot(mean, row + 0.12, style.marker, color=style.color, markersize=9)
-        said = verdict(values, higher_is_better=higher_is_better)
-        ax.annotate(
-            f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]\n{said}", (1.02, row),
-            xycoords=("axes fraction", "data"), va="center", fontsize=10, color=INK, annotation_clip=False,
-        )  # fmt: skip
-    ax.locator_params(axis="x", nbins=5)
-    ax.set_yticks(range(len(differences)), [look(name).label for name in differences])
-    ax.set_ylim(len(differences) - 0.4, -0.6)
-    ax.spines["left"].set_visible(False)
-    ax.tick_params(axis="y", length=0)
-    ax.set(
-        xlabel=f"{quantity}: difference from {look(against).label if against in LOOKS else against}",
-        title=title,
-    )
-    return fig
-
 
 # ---- the plane --------------------------------------------------------------------------------------------
 

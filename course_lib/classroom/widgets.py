@@ -268,10 +268,6 @@ class Explorer(Card):
     def still(self) -> tuple[str, str]:
         return self._still
 
-    def static(self) -> None:
-        """The first setting as an ordinary figure: of lessons that have not yet one cell for both."""
-        display({"text/html": self._still[0], "text/plain": self._still[1]}, raw=True)
-
     def _moved(self, _change=None) -> None:
         """Answer the latest setting. A move that arrives while an answer is made is answered after it, once."""
         if self._quiet:

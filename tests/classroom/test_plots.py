@@ -287,38 +287,6 @@ def test_a_label_starts_at_the_height_of_the_last_finite_point(axes):
 # ---- curves and figures -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("differences", "higher_is_better", "said"),
-    [
-        ([0.1, 0.11, 0.12], True, "better"),
-        ([0.1, 0.11, 0.12], False, "worse"),
-        ([-0.1, -0.11, -0.12], True, "worse"),
-        ([-0.1, -0.11, -0.12], False, "better"),
-        ([0.1, -0.11, 0.12], True, "no detectable difference"),
-        ([0.0, 0.0, 0.0], True, "no detectable difference"),
-    ],
-)
-def test_verdict_asks_whether_the_interval_leaves_out_zero(differences, higher_is_better, said):
-    assert plots.verdict(differences, higher_is_better=higher_is_better) == said
-
-
-def test_paired_differences_show_every_seed_and_the_verdict():
-    differences = {"focal": [0.1, -0.11, 0.12], "learn2mix": [0.1, 0.11, 0.12, 0.11]}
-    (ax,) = plots.paired_differences(differences, quantity="recall of the rarest class").axes
-    dots = [
-        line.get_xdata().tolist()
-        for line in ax.lines
-        if line.get_marker() == "o" and line.get_markersize() == 4
-    ]
-    assert dots == list(differences.values())
-    assert ax.texts[0].get_text().endswith("no detectable difference") and ax.texts[1].get_text().endswith(
-        "\nbetter"
-    )
-    assert ax.get_xlabel() == "recall of the rarest class: difference from plain"
-    with pytest.raises(ValueError, match="at least one method"):
-        plots.paired_differences({}, quantity="recall")
-
-
 # ---- the plane --------------------------------------------------------------------------------------------
 
 
@@ -342,9 +310,3 @@ def test_the_simplex_is_an_equal_sided_triangle():
 
 
 # ---- ranking ----------------------------------------------------------------------------------------------
-
-
-def test_small_differences_are_written_with_digits_that_show_them():
-    fig = plots.paired_differences({"uniform": [0.0002, 0.0004, 0.0003]}, quantity="AUC")
-    [text] = [t.get_text() for t in fig.axes[0].texts]
-    assert text.startswith("+0.00030 [")

@@ -31,11 +31,6 @@ def hidden(cell, what):
     return bool(cell.metadata.get("jupyter", {}).get(f"{what}_hidden"))
 
 
-def in_the_pattern(notebook):
-    """Does a lesson follow the present pattern? An older one has neither guards nor folded answers."""
-    return bool(tagged(notebook, "guard") or tagged(notebook, "answer"))
-
-
 def first_line(cell):
     return cell.source.strip().split("\n")[0]
 

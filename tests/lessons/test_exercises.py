@@ -17,7 +17,6 @@ from tests.lessons.books import (
     ROOT,
     first_line,
     hidden,
-    in_the_pattern,
     printed,
     read,
     tagged,
@@ -50,12 +49,9 @@ def exercises(lesson, folder=""):
     return {exercise.key: exercise for exercise in assignments.exercises(book(lesson, folder))}
 
 
-NEW = [lesson for lesson in LESSONS if in_the_pattern(book(lesson))]
 EXERCISES = [(lesson, key) for lesson in LESSONS for key in keys_of(lesson)]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS)
-each_new_lesson = pytest.mark.parametrize("lesson", NEW)
 each_exercise = pytest.mark.parametrize(("lesson", "key"), EXERCISES, ids=[key for _, key in EXERCISES])
-each_new_exercise = pytest.mark.parametrize(("lesson", "key"), [pair for pair in EXERCISES if pair[0] in NEW])
 
 
 def answers(exercise):
@@ -110,7 +106,7 @@ def test_what_the_lesson_does_not_answer_the_solutions_do(lesson):
         assert key in solved or folded_answer(lesson, key), f"nobody answers {key}"
 
 
-@each_new_lesson
+@each_lesson
 def test_a_folded_answer_follows_its_exercise_and_chooses(lesson):
     """`f = checks.yours_or_ours("04.1", f, our_f)` is its last line."""
     code = [cell for cell in book(lesson).cells if cell.cell_type == "code"]
@@ -166,7 +162,7 @@ def test_a_stub_leaves_a_blank(lesson, key):
     assert any(map(is_blank, ast.walk(tree))), "nothing is left to do"
 
 
-@each_new_exercise
+@each_exercise
 def test_what_was_saved_waits_in_the_lesson_and_praises_in_the_solutions(lesson, key):
     """A committed lesson with an old message misleads who reads it without a kernel. No check raises."""
     cell = exercises(lesson)[key].check_cell

@@ -17,7 +17,6 @@ from tests.lessons.books import (
     code_cells,
     first_line,
     hidden,
-    in_the_pattern,
     prose,
     read,
     tagged,
@@ -40,7 +39,6 @@ PLOTS = ("image/png", "image/jpeg", "image/svg+xml")
 
 notebooks = [path for path in files.course_files(NOTEBOOKS) if path.suffix == ".ipynb"]
 lessons = [path for path in notebooks if path.parent == NOTEBOOKS]
-new_lessons = [path for path in lessons if in_the_pattern(read(path))]
 pages = [*ROOT.glob("*.md"), *ROOT.glob("data/**/*.md"), *files.course_files(NOTEBOOKS)]
 pages = [path for path in pages if path.suffix in (".ipynb", ".md")]
 
@@ -175,7 +173,7 @@ def teaches(cell):
     return cell.cell_type == "code" and "guard" not in tags(cell) and not hidden(cell, "source")
 
 
-@each(new_lessons)
+@each(lessons)
 def test_the_class_path_fits_a_lesson(path):
     """Guards and folded answers are not counted."""
     cells = [cell for cell in tagged(read(path), "class") if "guard" not in tags(cell)]
@@ -187,7 +185,7 @@ def test_the_class_path_fits_a_lesson(path):
     assert count <= CLASS_WORDS, f"{count} words"
 
 
-@each(new_lessons)
+@each(lessons)
 def test_a_cell_that_teaches_is_read_at_a_glance(path):
     for cell in filter(teaches, read(path).cells):
         lines = [line for line in cell.source.splitlines() if line.strip()]
@@ -202,7 +200,7 @@ NOT_TO_BE_SEEN = {
 }
 
 
-@each(new_lessons)
+@each(lessons)
 @pytest.mark.parametrize("what", NOT_TO_BE_SEEN)
 def test_a_student_sees_no(path, what):
     for cell in filter(teaches, read(path).cells):
@@ -210,7 +208,7 @@ def test_a_student_sees_no(path, what):
         assert not found, f"{what}: {found[0]} in: {first_line(cell)}"
 
 
-@each(new_lessons)
+@each(lessons)
 def test_guards_assert_and_are_hidden_whole(path):
     for cell in tagged(read(path), "guard"):
         assert cell.cell_type == "code" and re.search(r"^\s*assert\b", cell.source, re.M), first_line(cell)
@@ -220,14 +218,14 @@ def test_guards_assert_and_are_hidden_whole(path):
         assert not cell.outputs, f"a guard that shows something: {first_line(cell)}"
 
 
-@each(new_lessons)
+@each(lessons)
 def test_an_answer_to_a_vote_is_collapsed_and_its_source_open(path):
     for cell in tagged(read(path), "reveal"):
         assert cell.cell_type == "code" and cell.outputs, "nothing is revealed"
         assert hidden(cell, "outputs") and not hidden(cell, "source"), first_line(cell)
 
 
-@each(new_lessons)
+@each(lessons)
 def test_only_answers_and_guards_are_folded(path):
     for cell in read(path).cells:
         folded = hidden(cell, "source") or hidden(cell, "outputs")
@@ -237,8 +235,6 @@ def test_only_answers_and_guards_are_folded(path):
 @each(lessons)
 def test_an_explorer_has_one_cell_and_its_picture_is_stored(path):
     """Opened without a kernel, the cell shows the picture of the first setting."""
-    if not in_the_pattern(read(path)):
-        pytest.skip("the lesson is older than the pattern")
     for cell in tagged(read(path), "explorer"):
         stored = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
         assert "course-static" in stored and "<img" in stored, first_line(cell)
