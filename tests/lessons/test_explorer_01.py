@@ -139,6 +139,19 @@ def test_every_model_is_drawn_and_the_ghost_beside_it(results, setting):
         plt.close(fig)
 
 
+@pytest.mark.parametrize("setting", CORNERS)
+def test_the_boundaries_belong_to_the_threshold_that_the_picture_names(results, setting):
+    """On a boundary the model's p is the share of the ill, and the label says this share."""
+    result = results[setting]
+    fig = draw(result)
+    ill, everybody = fig.axes[0].get_xlabel().split("p = ")[1].split(", the share")[0].split("/")
+    share = int(ill) / int(everybody.replace(",", ""))
+    assert share == pytest.approx(1 / (1 + setting[1]))
+    p = fitted(result.x, result.y).predict_proba(lesson_01.features(world()[0]))[:, 1]
+    np.testing.assert_array_equal(result.scores[0] > 0, p > share)
+    plt.close(fig)
+
+
 def test_sentence_and_table_agree(results):
     for result in results.values():
         numbers = table(result)["wrong pairs of 1,000"]

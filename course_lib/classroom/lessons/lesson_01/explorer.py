@@ -49,6 +49,11 @@ class Result:
         return self.wrong.mean() - best_possible()
 
     @property
+    def share(self) -> str:
+        """The share of the ill in a training set, as a fraction: the threshold of the boundaries in the picture."""
+        return f"{self.ill}/{self.ill + self.healthy:,}"
+
+    @property
     def size(self) -> str:
         return f"{self.ill} ill and {self.healthy:,} healthy"
 
@@ -166,7 +171,9 @@ def _draw_plane(ax, result: Result) -> None:
     ax.add_collection(LineCollection(lines, colors=plots.INK, linewidths=1, zorder=5))
     ax.set(xlim=(-4.2, 4.2), ylim=(-4, 4), xticks=[], yticks=[])
     ax.set_title("triangles: ill, dots: healthy", fontsize=13, loc="left")
-    ax.set_xlabel("blue: best boundary\nthin: boundaries of ten models", fontsize=12)
+    ax.set_xlabel(
+        f"lines: p = {result.share}, the share of the ill\nblue: best possible, thin: ten models", fontsize=12
+    )
 
 
 def _draw_dots(ax, place: float, result: Result, hollow: bool) -> None:
