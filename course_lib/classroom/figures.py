@@ -20,6 +20,7 @@ from course_lib.classroom.style import (
     REFERENCE,
     SIZE,
     look,
+    mark,
     show,
 )
 from course_lib.metrics import t_interval
@@ -50,15 +51,7 @@ def dots(
         style = look(name)
         heights = row + 0.07 * (np.arange(len(values)) % 3 - 1)
         ax.plot(values, heights, "o", markersize=5, color=style.color, alpha=0.5, linestyle="none")
-        ax.plot(
-            means[name],
-            row,
-            style.marker,
-            color=style.color,
-            markersize=12,
-            markeredgecolor="white",
-            markeredgewidth=0.7,
-        )
+        mark(ax, means[name], row, name)
         _beside(ax, row, form(means[name]))
     _rows_of(ax, [look(name).label for name in rows])
     best = max(means, key=means.get)
@@ -117,15 +110,7 @@ def paired_differences(
             linestyle="none",
         )
         ax.plot([low, high], [row] * 2, color=style.color, linewidth=3, solid_capstyle="butt")
-        ax.plot(
-            mean,
-            row,
-            style.marker,
-            color=style.color,
-            markersize=12,
-            markeredgecolor="white",
-            markeredgewidth=0.7,
-        )
+        mark(ax, mean, row, str(name))
         _beside(ax, row, f"{form(mean)}\n[{form(low)}, {form(high)}]")
         said.append(f"{style.label} {form(mean)} [{form(low)}, {form(high)}]")
     _rows_of(ax, [look(str(name)).label for name in table.index])

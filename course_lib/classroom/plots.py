@@ -43,6 +43,7 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     class_curves,
     direct_labels,
     look,
+    mark,
     png,
     push_apart,
     show,
@@ -134,16 +135,7 @@ def roc_curves(
     places = push_apart([marks[name][1] - 0.1 for name in names], 0.085, low, 0.9)
     for name, place in zip(names, places, strict=True):
         (alarms, recall), style = marks[name], look(name)
-        ax.plot(
-            alarms,
-            recall,
-            style.marker,
-            color=style.color,
-            markersize=12,
-            markeredgecolor="white",
-            markeredgewidth=0.7,
-            zorder=5,
-        )
+        mark(ax, alarms, recall, name)
         ax.annotate(
             f"{name}: {recall:.0%} found, {alarms:.0%} false alarms", (alarms, recall),
             (min(max(0.3, alarms + 0.08), 0.42), place), va="center", fontsize=11, zorder=6,

@@ -111,6 +111,13 @@ def look(name: str) -> Look:
     return Look(NEUTRAL, "osD^v"[number % 5], ("-", DASHED, DASHDOT, LONG)[number % 4], name)
 
 
+def mark(ax: Axes, x: float, y: float, name: str) -> None:
+    """The large mark of a method, in its own shape and colour, with a white rim."""
+    style = look(name)
+    rim = {"markeredgecolor": "white", "markeredgewidth": 0.7}
+    ax.plot(x, y, style.marker, color=style.color, markersize=12, zorder=5, **rim)
+
+
 def use_style() -> None:
     """Set matplotlib to the course's manner; lines without a look come out black, no colour is chance."""
     matplotlib.rcParams.update(
