@@ -18,7 +18,7 @@ from course_lib.experiments import keys
 from course_lib.experiments.jobs import Candidate, Failure, Job, Row, latest_task, run_job, task_of
 from course_lib.experiments.reading import still_rising
 from course_lib.experiments.trials import Judge, Rival, takes_seed
-from course_lib.inputs import as_seed, as_size
+from course_lib.inputs import as_number, as_seed, as_size
 from course_lib.metrics import Metric, as_metric
 from course_lib.priors import class_count
 from course_lib.recipes import RECIPES, Budget, Recipe
@@ -47,6 +47,7 @@ def compare(
     cache: str | Path | None = None,
     models: str | Path | None = None,
     curves: bool = False,
+    at: Sequence[float] = (1.0,),
     workers: int = 1,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -66,6 +67,8 @@ def compare(
     models     folder in which the trained networks are stored, one file per run, named in the column `model`:
                torch.load(file, weights_only=False) gives the list of members. Finished runs are then not read
     curves     also give the metric on validation during training, see `validation_curves`
+    at         shares of the budget at which the test part is judged, each a row of its own, with the decision of that
+               moment; the end, 1, is always among them, and is all there is of a rival
     workers    processes; the values are the same for any number
     progress   show a bar with the time left
 
@@ -83,6 +86,7 @@ def compare(
     chosen, seeds, metrics, tune_metric = _checked(chosen, make_task, seeds, metrics, tune_metric)
     budget = budget or Budget(epochs=30)
     workers = as_size(workers, "workers")
+    at = tuple(sorted({as_number(share, "at", 0, 1, above=True) for share in at} | {1.0}))
     rows = _with_controls(chosen)
     candidates = _candidates(rows, budget, tune)
     device = None if device is None else str(device)
@@ -94,10 +98,10 @@ def compare(
             _check_metrics(metrics if tune_metric is None else [*metrics, tune_metric], task)
             known = {row.name: None for row in rows}
             if cache is not None:
-                known = _keys(candidates, make_task, task, metrics, tune_metric)
+                known = _keys(candidates, make_task, task, metrics, tune_metric, at)
             jobs = [
                 Job(row, candidates[row.name], make_task, seed, budget, metrics, tune_metric, device, token,
-                     known[row.name], cache and Path(cache), models and Path(models))
+                     known[row.name], cache and Path(cache), models and Path(models), at)
                 for seed in seeds for row in rows
             ]  # fmt: skip
             stream = joblib.Parallel(n_jobs=workers, return_as="generator")(
@@ -121,7 +125,7 @@ def compare(
 def _table(found: list[dict], curves: bool) -> pd.DataFrame:
     table = pd.DataFrame(found)
     if len(table) and "late_gain" in table:
-        key = ["recipe", "decision", "metric"]
+        key = ["recipe", "decision", "metric", "at"]
         rising = table.groupby(key)["late_gain"].transform(still_rising).astype(bool)
         table.insert(table.columns.get_loc("late_gain") + 1, "rising", rising)
     return table if curves or "curve" not in table else table.drop(columns="curve")
@@ -238,11 +242,11 @@ def _at_rates(row: Row, budget: Budget, rates: Sequence[float]) -> list[Candidat
 # ---- the cache's keys -------------------------------------------------------------------------------------
 
 
-def _keys(candidates, make_task, task: Task, metrics, tune_metric) -> dict[str, str | None]:
+def _keys(candidates, make_task, task: Task, metrics, tune_metric, at) -> dict[str, str | None]:
     """What the runs of each recipe are kept under, beside seed and data; None, and a printed line, without a key."""
     shared: set[str] = {__name__, Judge.__module__}
     try:
-        asked = keys.named([make_task, metrics, tune_metric], shared)
+        asked = keys.named([make_task, metrics, tune_metric, at], shared)
         shared |= keys.modules_of(task)
         keys.sources(shared)
     except keys.Unkeyed as error:

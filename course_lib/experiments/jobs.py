@@ -1,6 +1,7 @@
 """One run of a comparison, as a worker does it: from a recipe, a task and a seed to rows of the table."""
 
 import json
+import math
 import re
 import traceback
 import uuid
@@ -44,6 +45,7 @@ class Job(NamedTuple):
     key: str | None
     cache: Path | None
     models: Path | None
+    at: tuple[float, ...] = (1.0,)
 
 
 latest_task: dict[tuple, Task] = {}
@@ -92,7 +94,8 @@ def _rows(job: Job, part: list[str]) -> list[dict]:
         if judges and isinstance(row, Rival) and row is job.tries[number - 1][0]:
             judges.append(judges[-1])  # the same estimator again would give the same again
             continue
-        judges.append(Judge(row, task, execute(row, task, budget, job.seed, looks=LOOKS)))
+        early = [share for share in job.at if share < 1]
+        judges.append(Judge(row, task, execute(row, task, budget, job.seed, looks=LOOKS, at=early)))
     found = []
     for metric in job.metrics:
         target = tuned_for(metric, job.metrics)
@@ -101,19 +104,28 @@ def _rows(job: Job, part: list[str]) -> list[dict]:
             best = _best(judges, job.tune_metric or target, kind, target)
             curve = judges[best].curve(metric, kind, target)
             part[0] = f"judging {metric.name} ({kind}) on test"
-            value = judges[best].value(metric, kind, target)
             row, budget = job.tries[best]
-            found.append({
-                "task": task.name, "recipe": job.row.name, "seed": job.seed, "decision": kind, "metric": metric.name,
-                "value": value, "setting": judges[best].setting(kind, target),
-                "candidate": _candidate(job, best), "tuned_for": target.name if kind == "tuned" else "",
-                "budget": _budget(job.budget), **_spent(row, budget, task), "seconds": judges[best].trained.seconds,
-                "n_train": len(task.train.x), "n_test": len(task.test.x), "fresh": task.fresh,
-                "higher_is_better": metric.higher_is_better, "late_gain": late_gain(curve, metric), "curve": curve,
-            })  # fmt: skip
+            trained = judges[best].trained
+            steps = 0 if isinstance(row, Rival) else budget.steps_for(task)
+            moments = [
+                (share, then.steps, then.seconds, judges[best].early(metric, kind, target, share))
+                for share, then in trained.early.items()
+            ]
+            moments.append((1.0, steps, trained.seconds, judges[best].value(metric, kind, target)))
+            for at, steps, seconds, value in moments:
+                found.append({
+                    "task": task.name, "recipe": job.row.name, "seed": job.seed, "decision": kind,
+                    "metric": metric.name, "at": at, "value": value, "setting": judges[best].setting(kind, target),
+                    "candidate": _candidate(job, best), "tuned_for": target.name if kind == "tuned" else "",
+                    "budget": _budget(job.budget), "steps": steps,
+                    "examples": steps * budget.batch_size if steps else len(task.train.x), "seconds": seconds,
+                    "n_train": len(task.train.x), "n_test": len(task.test.x), "fresh": task.fresh,
+                    "higher_is_better": metric.higher_is_better,
+                    "late_gain": late_gain(curve, metric) if at == 1 else math.nan, "curve": curve if at == 1 else [],
+                })  # fmt: skip
             if job.models is not None:
                 part[0] = "storing the model"
-                found[-1]["model"] = _store(job, task, best, judges[best].trained.runs)
+                found[-1]["model"] = _store(job, task, best, trained.runs)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{uuid.uuid4().hex}.part")
@@ -143,13 +155,6 @@ def _budget(budget: Budget) -> str:
     amount = f"{budget.steps} steps" if budget.epochs is None else f"{budget.epochs:g} epochs"
     rounds = f", rounds of {budget.steps_per_round}" if budget.steps_per_round else ""
     return f"{amount} of {budget.batch_size}{rounds}, {in_words(budget.optimizer)}"
-
-
-def _spent(row: Row, budget: Budget, task: Task) -> dict[str, int]:
-    if isinstance(row, Rival):
-        return {"steps": 0, "examples": len(task.train.x)}
-    steps = budget.steps_for(task)
-    return {"steps": steps, "examples": steps * budget.batch_size}
 
 
 def _store(job: Job, task: Task, number: int, runs: list) -> str:

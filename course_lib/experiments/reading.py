@@ -34,7 +34,7 @@ def verdict(low: float, high: float, *, smallest: float = 0.01, higher_is_better
 
 def _one(rows: pd.DataFrame, *columns: str) -> None:
     """Refuses a table that mixes what must not be averaged."""
-    for column in columns:
+    for column in (*columns, *({"at"} & set(rows))):
         if column not in rows:
             raise ValueError(f"table must be one that `compare` made, it has no column {column!r}")
         found = rows[column].unique().tolist()
@@ -59,7 +59,7 @@ def differences(
 ) -> pd.DataFrame:  # fmt: skip
     """Paired differences from a baseline, one row per recipe: mean, interval over seeds, verdict in words.
 
-    table              what `compare` returned: one task, one budget
+    table              what `compare` returned: one task, one budget, one moment (`at`)
     decision           "own" or "tuned"
     baseline_decision  "tuned" compares with the baseline at its best; default: the same as `decision`
     confidence         of all intervals together
@@ -73,7 +73,8 @@ def differences(
     j-th smallest p of m is judged, and its interval drawn, at the level (1 - confidence) / (m - j + 1), and from the
     first that fails on at the level of that one.
 
-    Raises ValueError for a table that mixes tasks or budgets, lacks the baseline or a seed, or holds no number.
+    Raises ValueError for a table that mixes tasks, budgets or moments, lacks the baseline or a seed, or holds no
+    number.
     Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
     """
     confidence = as_number(confidence, "confidence", 0, 1, above=True, below=True)
@@ -135,7 +136,7 @@ def _holm(chance: dict[str, float], size: float) -> tuple[dict[str, float], dict
 def summarise(table: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
     """Mean and interval over seeds for each recipe, decision and metric; intervals as in `differences`, each alone.
 
-    Raises ValueError for a table that mixes tasks or budgets.
+    Raises ValueError for a table that mixes tasks, budgets or moments.
     """
     _one(table, "task", "budget")
     overlap, found = _overlap(table), {}

@@ -16,7 +16,7 @@ from course_lib import decisions, recipes
 from course_lib.data import Split, Task
 from course_lib.decisions import Decision
 from course_lib.metrics import METRICS, Metric, Part
-from course_lib.recipes import Budget, Recipe, start, train
+from course_lib.recipes import Budget, Recipe, Run, start, train
 from course_lib.training import predict
 
 LOOKS = 8  # at the validation part during training
@@ -54,6 +54,7 @@ class Trained(NamedTuple):
     validation, test  outputs, (N, K)
     seconds           training alone
     looks             step -> outputs on the validation part during training, the last at the end
+    early             share of the budget -> what there was then, see `Early`
     """
 
     runs: list
@@ -61,6 +62,15 @@ class Trained(NamedTuple):
     test: Tensor
     seconds: float
     looks: dict[int, Tensor]
+    early: dict[float, "Early"]
+
+
+class Early(NamedTuple):
+    """Before the end of the budget: steps and seconds of training until then, outputs on the test part."""
+
+    steps: int
+    seconds: float
+    test: Tensor
 
 
 def average(outputs: Sequence[Tensor], kind: str) -> Tensor:
@@ -71,48 +81,61 @@ def average(outputs: Sequence[Tensor], kind: str) -> Tensor:
     return torch.logsumexp(torch.log_softmax(stacked.double(), -1), 0) - math.log(len(stacked))
 
 
-def execute(recipe: Recipe | Rival, task: Task, budget: Budget, seed: int = 0, *, looks: int = 0) -> Trained:
+def execute(
+    recipe: Recipe | Rival, task: Task, budget: Budget, seed: int = 0, *, looks: int = 0,
+    at: Sequence[float] = (),
+) -> Trained:  # fmt: skip
     """Train every member of a recipe to the end of the budget.
 
     looks  how often the validation part is looked at on the way, at equal distances
+    at     shares of the budget, below 1, at which the network answers for the test part too
     """
     if isinstance(recipe, Rival):
         return _fit(recipe, task, seed)
-    runs, seen, seconds = [], [], 0.0
-    for member in range(recipe.members):
-        run = start(recipe, task, budget, seed, member)
-        at, watched = {}, 0.0
-        for look in range(1, looks):
-            at[max(1, round(run.steps * look / looks))] = look
-        taken, views = 0, {}
+    shares = sorted({look / looks for look in range(1, looks)} | set(at))
+    runs = [start(recipe, task, budget, seed, member) for member in range(recipe.members)]
+    seen, seconds = zip(*(_watched(run, task, shares, at) for run in runs), strict=True)
 
-        def look_in(*_, run=run, at=at, views=views) -> None:
-            nonlocal taken, watched
-            taken += 1
-            if taken in at:
-                began = time.perf_counter()
-                views[at[taken]] = predict(run.model, task.validation.x)
-                watched += time.perf_counter() - began
+    def together(outputs: Sequence[Tensor]) -> Tensor:
+        return average(outputs, task.kind).cpu()
 
-        stream = train(run, validation=False)
-        if looks:
-            run.optimizer.register_step_post_hook(look_in)
-        began = time.perf_counter()
-        for _ in stream:
-            pass
-        seconds += time.perf_counter() - began - watched
-        runs.append(run)
-        seen.append(views)
     validation, test = (
-        average([predict(run.model, part.x) for run in runs], task.kind).cpu()
-        for part in (task.validation, task.test)
+        together([predict(run.model, part.x) for run in runs]) for part in (task.validation, task.test)
     )
-    common = [look for look in sorted(seen[0]) if all(look in views for views in seen)]
     steps = budget.steps_for(task)
-    curve = {
-        round(steps * look / looks): average([v[look] for v in seen], task.kind).cpu() for look in common
+    common = [share for share in shares if all(share in views for views in seen)]
+    curve = {round(steps * share): together([v[share][1] for v in seen]) for share in common}
+    early = {
+        share: Early(
+            round(steps * share), sum(v[share][0] for v in seen), together([v[share][2] for v in seen])
+        )
+        for share in common
+        if share in at
     }
-    return Trained(runs, validation, test, seconds, {**curve, steps: validation})
+    return Trained(runs, validation, test, sum(seconds), {**curve, steps: validation}, early)
+
+
+def _watched(run: Run, task: Task, shares: Sequence[float], at: Sequence[float]) -> tuple[dict, float]:
+    """Train a run: share of its steps -> (seconds until then, outputs on validation, on test where asked), seconds."""
+    due = {max(1, round(run.steps * share)): share for share in shares}
+    views, taken, watched = {}, 0, 0.0
+
+    def look_in(*_) -> None:
+        nonlocal taken, watched
+        taken += 1
+        if taken in due:
+            now = time.perf_counter()
+            parts = [task.validation, *([task.test] if due[taken] in at else [])]
+            views[due[taken]] = now - began - watched, *(predict(run.model, part.x) for part in parts)
+            watched += time.perf_counter() - now
+
+    stream = train(run, validation=False)
+    if due:
+        run.optimizer.register_step_post_hook(look_in)
+    began = time.perf_counter()
+    for _ in stream:
+        pass
+    return views, time.perf_counter() - began - watched
 
 
 def _fit(rival: Rival, task: Task, seed: int) -> Trained:
@@ -126,7 +149,7 @@ def _fit(rival: Rival, task: Task, seed: int) -> Trained:
     validation, test = (
         _outputs_of(estimator, part.x.cpu().flatten(1).numpy(), task) for part in (task.validation, task.test)
     )
-    return Trained([estimator], validation, test, seconds, {})
+    return Trained([estimator], validation, test, seconds, {}, {})
 
 
 def _outputs_of(estimator, x: np.ndarray, task: Task) -> Tensor:
@@ -192,10 +215,17 @@ class Judge:
     def value(
         self, metric: Metric, kind: str, target: Metric, part: str = "test", look: int | None = None
     ) -> float:
+        outputs = getattr(self.trained, part) if look is None else self.trained.looks[look]
+        return self._judged(metric, self.decision(kind, target, look), part, outputs)
+
+    def early(self, metric: Metric, kind: str, target: Metric, share: float) -> float:
+        """The metric on the test part at a share of the budget, the decision made on validation as it was then."""
+        then = self.trained.early[share]
+        return self._judged(metric, self.decision(kind, target, then.steps), "test", then.test)
+
+    def _judged(self, metric: Metric, decision: Decision, part: str, outputs: Tensor) -> float:
         if part not in self.parts:
             self.parts[part] = part_of(self.task, part)
-        decision = self.decision(kind, target, look)
-        outputs = getattr(self.trained, part) if look is None else self.trained.looks[look]
         adjusted = decision.adjust(outputs)
         return metric(self.parts[part], adjusted, decision.choose(adjusted))
 

@@ -116,6 +116,45 @@ def test_a_curve_of_an_ensemble_is_that_of_the_ensemble():
     torch.testing.assert_close(seen.looks[20], experiments.average(halves, task.kind))
 
 
+def test_a_value_before_the_end_is_that_of_the_network_as_it_was():
+    """At a quarter of the budget, with the decision tuned on validation at that moment; rivals have the end alone."""
+    budget, metrics = Budget(steps=40), ["balanced_accuracy", "roc_auc"]
+    rival = Rival("forest", functools.partial(RandomForestClassifier, n_estimators=5))
+    table = run([rival], budget=budget, metrics=metrics, at=(0.25,))
+    short = table[table["at"] == 0.25]
+    assert set(short.recipe) == {"plain"} and set(table[table.recipe == "forest"]["at"]) == {1.0}
+    assert (short.steps == 10).all() and (short.examples == 320).all() and short.late_gain.isna().all()
+    assert (
+        short.seconds.to_numpy() < table[(table["at"] == 1) & (table.recipe == "plain")].seconds.to_numpy()
+    ).all()
+    for seed in (0, 1):
+        task = make_cancer(seed=seed)
+        quarter = start(RECIPES["plain"], task, budget, seed)
+        quarter.steps = 10
+        list(train(quarter, validation=False))
+        validation, test = (predict(quarter.model, part.x) for part in (task.validation, task.test))
+        target = METRICS["balanced_accuracy"]
+        made = decisions.tuned(validation, task.validation.y, target, task.train_prior)
+        expected = {
+            ("roc_auc", "own"): METRICS["roc_auc"](task.test, test, None),
+            ("balanced_accuracy", "own"): target(task.test, test, test.argmax(1)),
+            ("balanced_accuracy", "tuned"): target(task.test, test, made.choose(made.adjust(test))),
+        }
+        mine = short[short.seed == seed].set_index(["metric", "decision"]).value.to_dict()
+        assert mine == pytest.approx(expected)
+
+
+def test_moments_are_not_mixed_when_a_table_is_read():
+    table = run(["focal"], at=(0.5,))
+    with pytest.raises(ValueError, match="at"):
+        differences(table, "balanced_accuracy")
+    for at in (0.5, 1.0):
+        assert list(differences(table[table["at"] == at], "balanced_accuracy").index) == ["focal"]
+    pd.testing.assert_frame_equal(values(table[table["at"] == 1]), values(run(["focal"])))
+    with pytest.raises(ValueError, match="at must"):
+        run(["focal"], at=(0.0,))
+
+
 # ---- workers ----------------------------------------------------------------------------------------------
 
 
