@@ -56,10 +56,8 @@ bench: $(DEV) ## benchmarks, one process
 screenshot: $(DEV) ## the README's picture of lesson 09's explorer, taken anew in a real browser
 	@$(BIN)/python -m tests.browser.screenshot
 
-results: $(LAB) ## make the recorded long runs anew, with the scripts beside them in data/results/
-	@set -e; for script in data/results/*.py; do \
-	  if [ -e "$$script" ]; then printf '\n== %s ==\n' "$$script"; $(BIN)/python "$$script"; \
-	  else echo "No recorded run has a script in data/results/ yet."; fi; done
+results: $(LAB) ## make the recorded runs anew, for hours; stop and go on at will (ARGS="--quick wine" for minutes, see --help)
+	@$(ONE_THREAD) $(BIN)/python data/results/study.py $(ARGS)
 
 # ---- parts of `make test` ----
 

@@ -1,0 +1,70 @@
+"""The recorded study: its rows are what its script gives, and every file is whole."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from course_lib.data import downloads
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "data" / "results"
+RUN = ["part", "recipe", "seed", "decision", "metric", "at"]
+SAYS = ["python", "torch", "scikit-learn", "processor", "date", "command", "budget", "task"]
+
+
+@pytest.fixture(scope="module")
+def study():
+    """The two modules beside the results."""
+    sys.path.insert(0, str(RESULTS))
+    try:
+        yield importlib.import_module("study"), importlib.import_module("settings")
+    finally:
+        sys.path.remove(str(RESULTS))
+
+
+def recorded():
+    return sorted(RESULTS.rglob("*.csv"))
+
+
+@pytest.mark.parametrize("file", recorded(), ids=lambda file: str(file.relative_to(RESULTS)))
+def test_a_recorded_file_is_whole_and_says_how_it_was_made(study, file):
+    table = pd.read_csv(file, dtype={"python": str})
+    quick = file.parent.name == "quick"
+    part = study[1].PARTS[file.stem].quick if quick else study[1].PARTS[file.stem]
+    assert not table.duplicated(RUN).any() and table.value.notna().all()
+    assert table[SAYS].notna().all().all() and set(table.part) == {file.stem}
+    assert set(table.command) == {f"python data/results/study.py {'--quick ' if quick else ''}{file.stem}"}
+    names = {row if isinstance(row, str) else row.name for row in part.chosen}
+    assert names < set(table.recipe) and set(table.metric) == set(part.metrics)
+    assert (table.groupby("recipe").seed.nunique() == part.seeds).all()
+    networks = table[table.steps > 0]
+    assert (networks.groupby(["recipe", "seed"])["at"].nunique() == len(part.at)).all()
+
+
+@pytest.mark.parametrize("name", ["mean_estimation", "wine"])
+def test_a_recorded_row_comes_out_again(study, name, monkeypatch, tmp_path):
+    if name == "wine" and not (downloads.data_dir() / "winequality-red.csv").is_file():
+        beside = ROOT.parent / "shared" / "data"
+        if not beside.is_dir():
+            pytest.skip("the wine table is not here, and tests download nothing")
+        monkeypatch.setenv("COURSE_DATA_DIR", str(beside))
+    script, settings = study
+    part = settings.PARTS[name]
+    rows = [row for row in part.chosen if getattr(row, "name", row) in ("learn2mix", "least squares")]
+    short = settings.replace(part, chosen=rows)
+    monkeypatch.setitem(settings.PARTS, name, short)
+    monkeypatch.setattr(script, "KEEP", tmp_path)
+    again = script.record(name, quick=True, workers=1).set_index(RUN).value
+    before = pd.read_csv(RESULTS / "quick" / f"{name}.csv").set_index(RUN).value
+    assert len(again) > 30
+    assert again.to_dict() == pytest.approx(before.loc[again.index].to_dict(), rel=1e-3)
+
+
+def test_an_unknown_part_is_refused_with_the_names_there_are(study, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["study.py", "--quick", "wines"])
+    with pytest.raises(SystemExit):
+        study[0].main()
+    assert "PART must be one of mean_estimation, wine" in capsys.readouterr().err
