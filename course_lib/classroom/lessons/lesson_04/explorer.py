@@ -90,7 +90,8 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     _mark(right, ASKED, "asked", linestyle=plots.DASHED)
     if ghost is not None:
         _mark(right, ghost.share, "before", linestyle="-", side=-1)
-    right.set(xlim=(-0.5, 0.5), ylim=(0, 1), xticks=[], yticks=[], xlabel="all together")
+    right.set(xlim=(-0.5, 0.5), ylim=(0, 1), xticks=[], xlabel="all together")
+    right.set_yticks([0, 1], ["0", "100"])  # parts of the whole weight
     return fig
 
 
