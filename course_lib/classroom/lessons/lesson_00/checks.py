@@ -35,7 +35,7 @@ ask_function(
     look="The weight multiplies the odds. Which p has odds of 1 / weight?",
     hints=[
         "Which p of the plain model becomes 0.5 when the odds are multiplied by the weight?",
-        "The threshold stands in the formula above the blanks, t = 1 / (1 + w).",
+        "Open the fold *The formula* above the blanks: t = 1 / (1 + w).",
         "Compare p with the threshold: `p >= threshold` gives True or False for each visitor.",
     ],
     slips={

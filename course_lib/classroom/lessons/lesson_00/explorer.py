@@ -191,7 +191,8 @@ def show_month(x: Tensor, y: Tensor) -> None:
 def show_points(y: Tensor, p_of: dict[str, Tensor]) -> None:
     """The lesson's four runs on the ROC curve of the plain model, which is the first: whole, and enlarged.
 
-    p_of  name -> (N,) p of the test visitors; plain is taken at the threshold 0.02, all others at 0.5
+    p_of  name -> (N,) p of the test visitors; plain is taken at the threshold 0.02, all others at 0.5. An arrow
+          comes from plain at 0.5, where everybody started.
     """
     looks = dict(zip(p_of, ("threshold", "copies", "share", "weight"), strict=True))
     y = np.asarray(y)
@@ -207,6 +208,17 @@ def show_points(y: Tensor, p_of: dict[str, Tensor]) -> None:
         for ax, size in zip(axes, (7, 13), strict=True):
             ax.plot(*here, look.marker, color=look.color, markersize=size, markeredgecolor="white", zorder=5)
         axes[1].plot([], [], look.marker, color=look.color, markersize=10, label=label)
+        if not number:
+            start = [(np.asarray(p)[y == k] >= 0.5).mean() for k in (0, 1)]
+            axes[0].plot(*start, "o", color=plots.BLACK, markersize=9, zorder=5)
+            axes[0].annotate("plain,\nthreshold 0.5", start, (0.12, start[1] - 0.06), fontsize=12)
+            arrow = {
+                "arrowstyle": "->",
+                "color": plots.INK,
+                "linewidth": 1.6,
+                "connectionstyle": "arc3,rad=0.2",
+            }
+            axes[0].annotate("", (0.2, 0.73), (0.02, start[1] + 0.02), arrowprops=arrow)
     for ax in axes:
         ax.plot(false_alarm_rate, recall, color=plots.INK, linewidth=1.8, zorder=2)
         ax.set(xlabel="false alarm rate", ylabel="recall")
@@ -217,7 +229,10 @@ def show_points(y: Tensor, p_of: dict[str, Tensor]) -> None:
         xlim=(corner[0], corner[0] + side), ylim=(corner[1], corner[1] + side), title="the square, enlarged"
     )
     axes[1].legend(loc="lower right")
-    plots.show(fig, f"The ROC curve of the plain model and four points: {'; '.join(said)}.")
+    plots.show(
+        fig,
+        f"The ROC curve of the plain model and four points far above its point at threshold 0.5: {'; '.join(said)}.",
+    )
 
 
 def _draw_line(ax: Axes, result: Result, before: bool) -> None:
@@ -244,7 +259,8 @@ def draw(result: Result, ghost: Result | None = None, trail: list[Result] | tupl
     for one in (ghost, result):
         if one is not None:
             _draw_line(plane, one, before=one is ghost)
-    plane.set_title("shaded: called back", fontsize=13)
+    people = f"{20 * result.recall:.1f} ill, {980 * result.false_alarm_rate:.0f} healthy"
+    plane.set_title(f"called back (shaded): {people}", fontsize=13)
     if ghost is not None:
         right.plot(*ghost.curve, color="#c4c4c4", linewidth=7, solid_capstyle="round", zorder=1)
     right.plot([0, 1], [0, 1], color=plots.REFERENCE, linestyle=plots.DOTTED, linewidth=1.4, zorder=1)
