@@ -1,5 +1,10 @@
-"""One JupyterLab and one browser for all browser tests, and every lesson opened and run once."""
+"""One JupyterLab and one browser for all browser tests, and every lesson opened and run once.
 
+The first lesson is run whole, as a student runs it. Of the others the explorers are run, and what these need: nbval
+runs the rest without a browser.
+"""
+
+import ast
 import os
 from pathlib import Path
 
@@ -36,8 +41,38 @@ def course(tmp_path_factory):
     """The folder that is served: what a student has after `make lab`, away from this one."""
     folder = tmp_path_factory.mktemp("course")
     lab.lay_course(folder)
+    for path in sorted((folder / "work").glob("[0-9][0-9]_*.ipynb"))[1:]:
+        shorten(path)
     workbench.lay(folder / "work")
     return folder
+
+
+def names_of(source):
+    """The names that a cell makes, and those that it uses."""
+    made, used = set(), set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            (made if isinstance(node.ctx, ast.Store) else used).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            made.add(node.name)
+        elif isinstance(node, ast.alias):
+            made.add((node.asname or node.name).partition(".")[0])
+    return made, used
+
+
+def shorten(path):
+    """Take out of a notebook every code cell that no explorer needs."""
+    notebook = nbformat.read(path, as_version=4)
+    kept, wanted = [], set()
+    for cell in reversed(notebook.cells):
+        if cell.cell_type == "code":
+            made, used = names_of(cell.source)
+            if "explorer" not in cell.metadata.get("tags", []) and not made & wanted:
+                continue
+            wanted |= used
+        kept.append(cell)
+    notebook.cells = kept[::-1]
+    nbformat.write(notebook, path)
 
 
 @pytest.fixture(scope="package")
