@@ -148,7 +148,10 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
             _draw_dots(ax, place, shown, hollow)
     ax.set(xlim=(-0.5, 1.75), ylim=(60, TOP + 5), yticks=[100, 150, 200])
     shown = {0: ("before", ghost), 1: ("now", result)}
-    names = [f"{when}:\n{it.ill} ill\n{it.healthy:,} healthy" if it else "" for when, it in shown.values()]
+    names = [
+        f"{when}:\n{it.ill} ill\n{it.healthy:,} healthy\nmean {it.wrong.mean():.0f}" if it else ""
+        for when, it in shown.values()
+    ]
     ax.set_xticks([0, 1], names, fontsize=12)
     ax.tick_params(axis="x", length=0)
     ax.set_title("wrong pairs of 1,000 (a dot per training set)", fontsize=13, loc="left")
