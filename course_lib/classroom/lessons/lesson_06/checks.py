@@ -141,7 +141,10 @@ ask_letter(
         "d": "a blend of 0 and 1 is seldom 0.5, and the column holds whole numbers only.",
     },
     because="Everything between 0 and 1 is cut to 0, so a smoker and another person never make a smoker.",
-    hints=["What is 0.7 as a whole number, when the part behind the point is cut off?", "It is 0."],
+    hints=[
+        "What is 0.7 as a whole number, when the part behind the point is cut off?",
+        "A smoker (1) and another person (0) blend to 0.7, say. The column keeps 0.",
+    ],
 )
 
 
