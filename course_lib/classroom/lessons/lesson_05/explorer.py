@@ -132,7 +132,7 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     left.set_title("a dot's area: the visitor's share of the gradient", fontsize=12)
     right.set(xlim=(0, 1), ylim=(3.6, -0.6), xlabel="share of the gradient", xticks=[0, 0.5, 1])
     right.set_yticks(range(4), KINDS, fontsize=13)
-    marks = "line: plain" if ghost is None else "line: plain, diamond: before"
+    marks = "black line: plain" if ghost is None else "black line: plain, diamond: before"
     right.set_title(marks, fontsize=12)
     return fig
 
