@@ -198,7 +198,7 @@ def test_the_least_expected_cost_passes_however_it_is_found(function):
     ("function", "said"),
     [
         (lambda p, cost: p.argmax(1), "costs play no part"),
-        (lambda p, cost: (p @ cost).argmax(1), "dearest"),
+        (lambda p, cost: (p @ cost).argmax(1), "most expensive"),
         (lambda p, cost: (p @ cost.T).argmin(1), "turned over"),
         (lambda p, cost: p @ cost, "Which decision"),
     ],

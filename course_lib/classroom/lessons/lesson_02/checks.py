@@ -76,7 +76,7 @@ ask_function(
         "a missed visitor must cost `miss`, not 1.": cheapest_by(
             lambda called, y, miss: (called & (y == 0)).sum() + (~called & (y == 1)).sum()
         ),
-        "the two errors have changed places: a missed ill visitor is the dear one.": cheapest_by(
+        "the two errors have changed places: a missed ill visitor costs more.": cheapest_by(
             lambda called, y, miss: miss * (called & (y == 0)).sum() + (~called & (y == 1)).sum()
         ),
         "you count the ill who are called back. They are found, not missed.": cheapest_by(
@@ -130,7 +130,7 @@ ask_number(
 
 
 def some_costs() -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities of 40 visitors and the costs of as many decisions as classes, one class dear to miss."""
+    """Probabilities of 40 visitors and the costs of as many decisions as classes, one class expensive to miss."""
     K = int(torch.randint(3, 5, ()))
     cost = 1 + 3 * torch.rand(K, K)
     cost[-1] *= 8
@@ -150,7 +150,7 @@ ask_function(
     ],
     slips={
         "this takes the most probable class: the costs play no part.": lambda p, cost: p.argmax(1),
-        "this takes the dearest decision. Which of the two, argmin or argmax, is right for costs?": (
+        "this takes the most expensive decision. Which of the two, argmin or argmax, is right for costs?": (
             lambda p, cost: (p @ cost).argmax(1)
         ),
         "the cost matrix is turned over: a row is the truth, a column the decision.": (
