@@ -241,10 +241,10 @@ def test_the_four_runs_lie_where_their_shares_say(monkeypatch):
     dots = [line.get_xydata()[0] for line in whole.lines if len(line.get_xydata()) == 1]
     wanted = [
         lesson_00.compute(**case)
-        for case in ({"threshold": 0.02}, {}, {"copies": 49}, {"share": 0.5}, {"weight": 49})
+        for case in ({"threshold": 0.02}, {"copies": 49}, {"share": 0.5}, {"weight": 49}, {})
     ]
     np.testing.assert_allclose(dots, [(r.false_alarm_rate, r.recall) for r in wanted], atol=1e-3)
-    for alarms, recall in (dots[0], *dots[2:]):
+    for alarms, recall in dots[:-1]:  # the last is the start of the arrow
         assert enlarged.get_xlim()[0] < alarms < enlarged.get_xlim()[1], "outside the enlarged square"
         assert enlarged.get_ylim()[0] < recall < enlarged.get_ylim()[1]
     assert "weight at false alarm rate" in alt

@@ -5,16 +5,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from course_lib.classroom.checks import (
-    NotYet,
-    as_number,
-    ask_function,
-    ask_number,
-    choose,
-    exercise,
-    near,
-    run,
-)
+from course_lib.classroom.checks import NotYet, ask_function, ask_letter, ask_number, exercise
+from course_lib.classroom.judges import as_number, choose, near, run, untouched
 from course_lib.classroom.lessons.lesson_00 import explorer as lesson_00
 
 # ---- write it ---------------------------------------------------------------------------------------------
@@ -57,40 +49,28 @@ ask_function(
 # ---- the self-check ---------------------------------------------------------------------------------------
 
 D2L, TORCH = "https://d2l.ai/chapter_preliminaries", "https://docs.pytorch.org"
-# name: (right answer, tolerance or None for a letter, the idea, where to read)
+# name: (right answer, the idea, where to read)
 SELFCHECK = {
-    "odds": (
-        0.25, 0.005, "odds are p / (1 - p), yes-cases per no-case, not per everybody",
-        "https://en.wikipedia.org/wiki/Odds",
-    ),
-    "logarithm": (
-        "b", None, "log(0.01) = log(0.1 · 0.1) = 2 log(0.1): products become sums",
-        "https://en.wikipedia.org/wiki/Logarithm",
-    ),
-    "chance": (
-        0.3, 0.005, "count among those for whom it rang, 30 + 70, and not among the ill", f"{D2L}/probability.html"
-    ),
-    "gradient": (
-        2.2, 0.05, "the slope of (2w - 4)² is 2 · (2w - 4) · 2; step against it", f"{D2L}/autograd.html"
-    ),
-    "batches": (
-        11, 0.01, "the last, smaller batch counts too unless drop_last=True",
-        f"{TORCH}/tutorials/beginner/basics/data_tutorial.html",
-    ),
-    "scores": (
-        "a", None, "CrossEntropyLoss takes the softmax itself, so the network gives raw scores",
-        f"{TORCH}/docs/stable/generated/torch.nn.CrossEntropyLoss.html",
-    ),
+    "odds": (0.25, "odds are p / (1 - p), yes-cases per no-case, not per everybody",
+             "https://en.wikipedia.org/wiki/Odds"),
+    "logarithm": ("b", "log(0.01) = log(0.1 · 0.1) = 2 log(0.1): products become sums",
+                  "https://en.wikipedia.org/wiki/Logarithm"),
+    "chance": (0.3, "count among those for whom it rang, 30 + 70, and not among the ill", f"{D2L}/probability.html"),
+    "gradient": (2.2, "the slope of (2w - 4)² is 2 · (2w - 4) · 2; step against it", f"{D2L}/autograd.html"),
+    "batches": (11, "the last, smaller batch counts too unless drop_last=True",
+                f"{TORCH}/tutorials/beginner/basics/data_tutorial.html"),
+    "scores": ("a", "CrossEntropyLoss takes the softmax itself, so the network gives raw scores",
+               f"{TORCH}/docs/stable/generated/torch.nn.CrossEntropyLoss.html"),
 }  # fmt: skip
 
 
-def _agrees(answer, right, tolerance: float | None) -> bool:
-    if tolerance is None:
-        return isinstance(answer, str) and answer.strip().lower() == right
+def _is_right(name: str, answer) -> bool:
+    right = SELFCHECK[name][0]
     try:
-        return abs(as_number(answer) - right) <= tolerance
+        choose(answer, right, {}) if isinstance(right, str) else near(answer, right, 0.02 * right)
     except NotYet:
         return False
+    return True
 
 
 @exercise(
@@ -102,16 +82,15 @@ def _agrees(answer, right, tolerance: float | None) -> bool:
 def self_check(answers) -> str:
     if not isinstance(answers, dict) or set(answers) != set(SELFCHECK):
         raise NotYet(f"keep the six names {', '.join(SELFCHECK)} and put an answer behind each.")
-    open_ = [name for name in SELFCHECK if answers[name] is None or answers[name] is Ellipsis]
-    right = [name for name, (*what, _, _) in SELFCHECK.items() if _agrees(answers[name], *what)]
-    gaps = [name for name in SELFCHECK if name not in right and name not in open_]
-    if not open_ and not gaps:
-        return "All six: you have what this course builds on."
+    open_ = [name for name in SELFCHECK if untouched(answers[name])]
+    right = [name for name in SELFCHECK if _is_right(name, answers[name])]
     said = [f"right so far: {', '.join(right) or 'none'}."]
-    said += [f"Look again at {name}: {SELFCHECK[name][2]} ({SELFCHECK[name][3]})." for name in gaps]
-    if open_:
-        said.append(f"Still open: {', '.join(open_)}.")
-    raise NotYet(" ".join(said))
+    said += [f"Look again at {name}: {idea} ({page})." for name, (_, idea, page) in SELFCHECK.items()
+             if name not in right and name not in open_]  # fmt: skip
+    said += [f"Still open: {', '.join(open_)}."] * bool(open_)
+    if len(said) > 1:
+        raise NotYet(" ".join(said))
+    return "All six: you have what this course builds on."
 
 
 # ---- exercises --------------------------------------------------------------------------------------------
@@ -125,11 +104,9 @@ def self_check(answers) -> str:
 )
 def reach_recall(settings, best_auc) -> str:
     if not isinstance(settings, dict) or set(settings) != set(lesson_00.DEFAULT):
-        raise NotYet(
-            f"keep the four names {', '.join(lesson_00.DEFAULT)} and put a setting behind each handle."
-        )
+        raise NotYet(f"keep the four names {', '.join(lesson_00.DEFAULT)} and a setting behind each handle.")
     for name, value in settings.items():
-        if value is None or value is Ellipsis:
+        if untouched(value):
             raise NotYet(f"the setting of the {name} is still open.")
         setting = as_number(value, f"the {name}")
         if name == "threshold" and setting > 0.5:
@@ -138,7 +115,7 @@ def reach_recall(settings, best_auc) -> str:
                 "it is not the recall that you want."
             )
         try:
-            recall = lesson_00.compute(**{name: int(setting) if setting == int(setting) else setting}).recall
+            recall = lesson_00.compute(**{name: setting}).recall
         except ValueError as error:
             raise NotYet(f"the console cannot take {name} = {setting:g}: {error}") from None
         where = f"the recall with {name} = {setting:g}"
@@ -154,29 +131,22 @@ def reach_recall(settings, best_auc) -> str:
     return "Four ways lead to one point of one curve, and the AUCs agree to the third decimal."
 
 
-PERCENT = {"a": 80, "b": 50, "c": 8, "d": 2}
-
-
-@exercise(
+ask_letter(
     "00.3",
-    "Take 1,000 visitors. How many of the 20 ill are called back, and how many of the 980 healthy?",
-    "Both numbers are printed by the four runs. Add them: this is how many people are called back in all.",
-    "About 17 ill and about 200 healthy visitors are called back. Which share of them is ill?",
+    "c",
+    {
+        "a": "80 of 100 is close to the recall: of the ill, the share called back. The question goes the other way: "
+        "of those called back, the share of the ill.",
+        "b": "the training batches were half ill; the people who come to the clinic are not.",
+        "d": "2 of 100 of all visitors are ill. Those who are called back were not chosen blindly.",
+    },
+    because="8 of 100: most of the ill are called back, but few of those called back are ill.",
+    hints=[
+        "Take 1,000 visitors. How many of the 20 ill are called back, and how many of the 980 healthy?",
+        "Both numbers are printed by the four runs. Add them: this is how many people are called back in all.",
+        "About 16 ill and about 200 healthy visitors are called back. Which share of them is ill?",
+    ],
 )
-def who_is_called_back(answer) -> str:
-    choose(
-        answer, "c",
-        {
-            "a": "80 of 100 is close to the recall: of the ill, the share called back. The question goes the other "
-            "way: of those called back, the share of the ill.",
-            "b": "the training batches were half ill; the people who come to the clinic are not.",
-            "d": "2 of 100 of all visitors are ill. Those who are called back were not chosen blindly.",
-        },
-    )  # fmt: skip
-    share = 100 * lesson_00.compute(weight=49).precision
-    if min(PERCENT, key=lambda letter: abs(PERCENT[letter] - share)) != "c":
-        raise RuntimeError(f"the lesson's precision has moved to {share:.1f} %: mend the options of 00.3")
-    return f"{share:.0f} of 100: most of the ill are called back, but few of those called back are ill."
 
 
 def _weighted_p_and_weight() -> tuple[Tensor, float]:
@@ -251,9 +221,7 @@ def move_the_curve(build) -> str:
             f"balancing moved the AUC by {mean:+.3f} on average over three draws, and at least 0.01 up or down is "
             "wanted. Is a straight line perhaps still about right for your visitors?"
         )
-    return (
-        f"Balancing moved the AUC by {mean:+.3f}: here the curve itself moves, because no straight line fits."
-    )
+    return f"Balancing moved the AUC by {mean:+.3f}: the curve itself moves, because no straight line fits."
 
 
 def _visitors_of(build, seed: int) -> tuple[Tensor, Tensor]:
@@ -261,18 +229,16 @@ def _visitors_of(build, seed: int) -> tuple[Tensor, Tensor]:
     if not (isinstance(made, tuple) and len(made) == 2 and all(isinstance(part, Tensor) for part in made)):
         raise NotYet("your function has to return two tensors, `x, y`.")
     x, y = made
-    if x.ndim != 2 or x.shape[1] != 2 or y.shape != (len(x),):
+    ill, N = int((y == 1).sum()), len(y)
+    if x.shape != (N, 2) or y.shape != (N,):
         raise NotYet(f"x has to be (N, 2) and y (N,), got {tuple(x.shape)} and {tuple(y.shape)}.")
-    if not set(y.unique().tolist()) <= {0, 1} or not torch.isfinite(x).all():
+    if not ((y == 0) | (y == 1)).all() or not torch.isfinite(x).all():
         raise NotYet("y may hold only 0 (healthy) and 1 (ill), and x only finite numbers.")
-    ill = int(y.sum())
-    if not (2000 <= len(y) <= 50_000 and ill >= 100):
+    if not (2000 <= N <= 50_000 and 100 <= ill <= 0.1 * N):
         raise NotYet(
-            f"2,000 to 50,000 visitors are asked for, at least 100 of them ill, so that chance cannot move the AUC; "
-            f"got {len(y):,} and {ill}."
+            "2,000 to 50,000 visitors are asked for, at least 100 of them ill, so that chance cannot move the AUC, and "
+            f"at most one visitor in ten; got {ill} ill of {N:,}."
         )
-    if ill > 0.1 * len(y):
-        raise NotYet(f"at most one visitor in ten may be ill, got {ill / len(y):.0%}.")
     return x, y
 
 

@@ -25,13 +25,8 @@ from course_lib.classroom import plots, widgets
 PREVALENCE = 0.02
 DEFAULT = {"threshold": 0.5, "weight": 1.0, "share": PREVALENCE, "copies": 1}
 # A dot on the curve looks like the method whose handle made it.
-METHOD = {
-    "threshold": "threshold",
-    "weight": "class_weights",
-    "share": "uniform",
-    "copies": "random_oversample",
-}
-VALUES = {"xlabel": "blood value A", "ylabel": "blood value B"}
+HANDLES = ("threshold", "copies", "share", "weight")  # in the order of the lesson's runs
+METHOD = dict(zip(DEFAULT, ("threshold", "class_weights", "uniform", "random_oversample"), strict=True))
 EXTENT = np.array([-3.8, 4.8])
 
 
@@ -86,10 +81,15 @@ def log_odds(p: float) -> float:
     return math.log(p / (1 - p))
 
 
+def handles_moved(setting: dict) -> list[str]:
+    """The handles of a setting that are not at rest."""
+    return [name for name in setting if not math.isclose(setting[name], DEFAULT[name], rel_tol=1e-6)]
+
+
 def weights(y: Tensor, weight: float, share: float, copies: int) -> np.ndarray:
     """(N,) what each visitor counts in the loss; a share equal to the prevalence leaves the batches as they come."""
     healthy, ill = 1.0, weight * copies
-    if not _rests("share", share):  # then it no longer matters how often a row is in the data
+    if handles_moved({"share": share}):  # then it no longer matters how often a row is in the data
         healthy, ill = (1 - share) / (1 - PREVALENCE), weight * share / PREVALENCE
     return np.where(y == 1, ill, healthy)
 
@@ -135,46 +135,36 @@ def compute(
 # ---- what is seen -----------------------------------------------------------------------------------------
 
 
-def _rests(name: str, value: float) -> bool:
-    return math.isclose(value, DEFAULT[name], rel_tol=1e-6)
-
-
-def handles_moved(setting: dict) -> list[str]:
-    """The handles that are not at rest."""
-    return [name for name in METHOD if not _rests(name, setting[name])]
-
-
 def setting_text(setting: dict) -> str:
     """The handles that are not at rest, in words."""
-    words = {
-        "threshold": f"threshold {setting['threshold']:.3g}",
-        "weight": f"weight {setting['weight']:.3g}",
-        "share": f"batch share {setting['share']:.0%}",
-        "copies": f"{setting['copies']} copies",
-    }
-    return ", ".join(words[name] for name in handles_moved(setting)) or "no handle moved"
+    words = {"threshold": "threshold {:.3g}", "weight": "weight {:.3g}", "share": "batch share {:.0%}",
+             "copies": "{} copies"}  # fmt: skip
+    said = [words[name].format(setting[name]) for name in handles_moved(setting)]
+    return ", ".join(said) or "no handle moved"
 
 
 def dot_style(setting: dict) -> dict:
-    """Colour and marker of a point: those of the one handle that moved, black for none or several."""
+    """Colour, marker and name of a point: those of the one handle that moved, black for none or several."""
     moved = handles_moved(setting)
-    if len(moved) == 1:
-        look = plots.look(METHOD[moved[0]])
-        return {"color": look.color, "marker": look.marker}
-    return {"color": plots.BLACK, "marker": "D" if moved else "o"}
+    if len(moved) != 1:
+        return {
+            "color": plots.BLACK,
+            "marker": "D" if moved else "o",
+            "label": "several" if moved else "none",
+        }
+    look = plots.look(METHOD[moved[0]])
+    return {"color": look.color, "marker": look.marker, "label": moved[0]}
 
 
 def draw_month(ax: Axes, x: Tensor, y: Tensor) -> None:
     """An average month, 980 healthy and 20 ill visitors of those given, with their names beside the points."""
-    x, y = np.asarray(x), np.asarray(y)
-    for kind, number, name, place, color, marker in (
-        (0, 980, "healthy", (-3.0, -3.2), "#595959", "o"), (1, 20, "ill", (3.3, 3.6), plots.ILL, "^")
-    ):  # fmt: skip
-        some = x[y == kind][:number]
-        style = {"s": 70, "c": plots.ILL} if kind else {"s": 12, "c": plots.HEALTHY}
-        ax.scatter(*some.T, **style, marker=marker, linewidths=0.5, edgecolors="white", zorder=3 + kind)
+    for kind, number, name, place, color, style in (
+        (0, 980, "healthy", (-3.0, -3.2), "#595959", {"s": 12, "c": plots.HEALTHY, "marker": "o"}),
+        (1, 20, "ill", (3.3, 3.6), plots.ILL, {"s": 70, "c": plots.ILL, "marker": "^"}),
+    ):
+        ax.scatter(*x[y == kind][:number].T, **style, linewidths=0.5, edgecolors="white", zorder=3 + kind)
         ax.text(*place, f"{number} {name}", color=color, fontsize=13, fontweight="bold", zorder=6)
-    ax.set(xlim=EXTENT, ylim=EXTENT, **VALUES)
+    ax.set(xlim=EXTENT, ylim=EXTENT, xlabel="blood value A", ylabel="blood value B")
 
 
 def show_month(x: Tensor, y: Tensor) -> None:
@@ -182,10 +172,8 @@ def show_month(x: Tensor, y: Tensor) -> None:
     fig, ax = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
     draw_month(ax, x, y)
     ax.set_title("1,000 visitors: ill and healthy overlap")
-    plots.show(
-        fig,
-        "1,000 visitors by two blood values: the 20 ill lie higher and further right, among many healthy.",
-    )
+    alt = "1,000 visitors by two blood values: the 20 ill lie higher and further right, among many healthy."
+    plots.show(fig, alt)
 
 
 def show_points(y: Tensor, p_of: dict[str, Tensor]) -> None:
@@ -194,45 +182,35 @@ def show_points(y: Tensor, p_of: dict[str, Tensor]) -> None:
     p_of  name -> (N,) p of the test visitors; plain is taken at the threshold 0.02, all others at 0.5. An arrow
           comes from plain at 0.5, where everybody started.
     """
-    looks = dict(zip(p_of, ("threshold", "copies", "share", "weight"), strict=True))
-    y = np.asarray(y)
-    false_alarm_rate, recall, _ = roc_curve(y, np.asarray(next(iter(p_of.values()))))
-    fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.3), layout="constrained", width_ratios=(1, 1.3))
-    said = []
-    for number, (name, p) in enumerate(p_of.items()):
-        threshold, label = (0.5, name) if number else (0.02, "plain, threshold 0.02")
-        called_back = np.asarray(p) >= threshold
-        here = called_back[y == 0].mean(), called_back[y == 1].mean()
-        said.append(f"{label} at false alarm rate {here[0]:.3f} and recall {here[1]:.3f}")
-        look = plots.look(METHOD[looks[name]])
-        for ax, size in zip(axes, (7, 13), strict=True):
-            ax.plot(*here, look.marker, color=look.color, markersize=size, markeredgecolor="white", zorder=5)
-        axes[1].plot([], [], look.marker, color=look.color, markersize=10, label=label)
-        if not number:
-            start = [(np.asarray(p)[y == k] >= 0.5).mean() for k in (0, 1)]
-            axes[0].plot(*start, "o", color=plots.BLACK, markersize=9, zorder=5)
-            axes[0].annotate("plain,\nthreshold 0.5", start, (0.12, start[1] - 0.06), fontsize=12)
-            arrow = {
-                "arrowstyle": "->",
-                "color": plots.INK,
-                "linewidth": 1.6,
-                "connectionstyle": "arc3,rad=0.2",
-            }
-            axes[0].annotate("", (0.2, 0.73), (0.02, start[1] + 0.02), arrowprops=arrow)
-    for ax in axes:
-        ax.plot(false_alarm_rate, recall, color=plots.INK, linewidth=1.8, zorder=2)
+    y, ps = np.asarray(y), [np.asarray(p) for p in p_of.values()]
+
+    def at(p, threshold: float) -> tuple[float, float]:
+        return tuple(float((p[y == kind] >= threshold).mean()) for kind in (0, 1))
+
+    fig, (whole, near) = plt.subplots(1, 2, figsize=(9.6, 4.3), layout="constrained", width_ratios=(1, 1.3))
+    names, said = ["plain, threshold 0.02", *list(p_of)[1:]], []
+    for name, handle, p, threshold in zip(names, HANDLES, ps, (0.02, 0.5, 0.5, 0.5), strict=True):
+        alarms, recall = at(p, threshold)
+        said.append(f"{name} at false alarm rate {alarms:.3f} and recall {recall:.3f}")
+        look = plots.look(METHOD[handle])
+        dot = {"color": look.color, "markeredgecolor": "white", "linestyle": "none", "zorder": 5}
+        whole.plot(alarms, recall, look.marker, **dot, markersize=7)
+        near.plot(alarms, recall, look.marker, **dot, markersize=13, label=name)
+    for ax in (whole, near):
+        ax.plot(*roc_curve(y, ps[0])[:2], color=plots.INK, linewidth=1.8, zorder=2)
         ax.set(xlabel="false alarm rate", ylabel="recall")
-    corner, side = (0.15, 0.75), 0.12
-    axes[0].add_patch(plt.Rectangle(corner, side, side, fill=False, edgecolor=plots.REFERENCE, linewidth=1.5))
-    axes[0].set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), title="ROC curve of the plain model")
-    axes[1].set(
-        xlim=(corner[0], corner[0] + side), ylim=(corner[1], corner[1] + side), title="the square, enlarged"
-    )
-    axes[1].legend(loc="lower right")
-    plots.show(
-        fig,
-        f"The ROC curve of the plain model and four points far above its point at threshold 0.5: {'; '.join(said)}.",
-    )
+    alarms, recall = start = at(ps[0], 0.5)
+    whole.plot(*start, "o", color=plots.BLACK, markersize=9, zorder=5)
+    whole.annotate("plain,\nthreshold 0.5", start, (0.12, recall - 0.06), fontsize=12)
+    arrow = {"arrowstyle": "->", "color": plots.INK, "linewidth": 1.6, "connectionstyle": "arc3,rad=0.2"}
+    whole.annotate("", (0.2, 0.73), (alarms + 0.02, recall + 0.02), arrowprops=arrow)
+    left, low, side = 0.15, 0.75, 0.12
+    whole.add_patch(plt.Rectangle((left, low), side, side, fill=False, edgecolor=plots.REFERENCE))
+    whole.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), title="ROC curve of the plain model")
+    near.set(xlim=(left, left + side), ylim=(low, low + side), title="the square, enlarged")
+    near.legend(loc="lower right", markerscale=0.8)
+    alt = "The ROC curve of the plain model and four points far above its point at threshold 0.5: "
+    plots.show(fig, f"{alt}{'; '.join(said)}.")
 
 
 def _draw_line(ax: Axes, result: Result, before: bool) -> None:
@@ -242,9 +220,8 @@ def _draw_line(ax: Axes, result: Result, before: bool) -> None:
     if not before:
         ax.contourf(EXTENT, EXTENT, corners, levels=[0, 1e9], colors=["#e9e9e9"], zorder=0)
     color, dash = (plots.REFERENCE, plots.DASHED) if before else (plots.BLACK, "-")
-    ax.contour(
-        EXTENT, EXTENT, corners, levels=[0.0], colors=color, linestyles=[dash], linewidths=2.4, zorder=8
-    )
+    style = {"colors": color, "linestyles": [dash]}
+    ax.contour(EXTENT, EXTENT, corners, levels=[0.0], **style, linewidths=2.4, zorder=8)
 
 
 def draw(result: Result, ghost: Result | None = None, trail: list[Result] | tuple = ()) -> Figure:
@@ -256,47 +233,34 @@ def draw(result: Result, ghost: Result | None = None, trail: list[Result] | tupl
     fig, (plane, right) = plt.subplots(1, 2, figsize=(9.6, 4.5), layout="none", width_ratios=(1, 1.1))
     fig.subplots_adjust(left=0.07, right=0.985, bottom=0.125, top=0.91, wspace=0.2)
     draw_month(plane, *clinic()[2:])
-    for one in (ghost, result):
-        if one is not None:
-            _draw_line(plane, one, before=one is ghost)
     people = f"{20 * result.recall:.1f} ill, {980 * result.false_alarm_rate:.0f} healthy"
     plane.set_title(f"called back (shaded): {people}", fontsize=13)
-    if ghost is not None:
-        right.plot(*ghost.curve, color="#c4c4c4", linewidth=7, solid_capstyle="round", zorder=1)
     right.plot([0, 1], [0, 1], color=plots.REFERENCE, linestyle=plots.DOTTED, linewidth=1.4, zorder=1)
     right.plot(*result.curve, color=plots.INK, linewidth=1.6, zorder=2)
-    for one in trail:
-        right.plot(one.false_alarm_rate, one.recall, **dot_style(one.setting), markersize=6, zorder=4)
+    dots = [(one, {"markersize": 6, "zorder": 4}) for one in trail]
+    before = ""
     if ghost is not None:
-        hollow = {
-            **dot_style(ghost.setting),
-            "markerfacecolor": "white",
-            "markersize": 12,
-            "markeredgewidth": 2,
-        }
-        right.plot(ghost.false_alarm_rate, ghost.recall, **hollow, linestyle="none", zorder=5)
-    here = result.false_alarm_rate, result.recall
-    right.plot(*here, **dot_style(result.setting), markersize=15, markeredgecolor="white", zorder=6)
-    before = "" if ghost is None else f"\nbefore {ghost.auc:.3f}"
+        _draw_line(plane, ghost, before=True)
+        right.plot(*ghost.curve, color="#c4c4c4", linewidth=7, solid_capstyle="round", zorder=1)
+        hollow = {"markerfacecolor": "white", "markersize": 12, "markeredgewidth": 2, "zorder": 5}
+        dots.append((ghost, hollow))
+        before = f"\nbefore {ghost.auc:.3f}"
+    _draw_line(plane, result, before=False)
+    dots.append((result, {"markersize": 15, "markeredgecolor": "white", "zorder": 6}))
+    key = {}  # which handle made which dot, for the dots that are there
+    for one, size in dots:
+        style = {**dot_style(one.setting), "linestyle": "none"}
+        right.plot(one.false_alarm_rate, one.recall, **{**style, **size})
+        key[style["label"]] = Line2D([], [], **style, markersize=8)
+    right.legend(
+        handles=list(key.values()), loc="lower right", ncols=2, handletextpad=0.2, columnspacing=1.0,
+        title="handle moved",
+    )  # fmt: skip
     right.text(0.97, 0.42, f"AUC {result.auc:.3f}{before}", ha="right", va="center", fontsize=15)
-    _draw_key(right, [*trail, *([ghost] if ghost else []), result])
     right.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="false alarm rate", ylabel="recall")
-    right.set_title(
-        f"recall {result.recall:.2f}, false alarm rate {result.false_alarm_rate:.2f}", fontsize=13
-    )
+    shares = f"recall {result.recall:.2f}, false alarm rate {result.false_alarm_rate:.2f}"
+    right.set_title(shares, fontsize=13)
     return fig
-
-
-def _draw_key(ax: Axes, shown: list[Result]) -> None:
-    """Which handle made which dot, for the dots that are there."""
-    styles = {}
-    for one in shown:
-        moved = handles_moved(one.setting) or ["none"]
-        styles[moved[0] if len(moved) == 1 else "several"] = dot_style(one.setting)
-    dots = [Line2D([], [], **styles[name], linestyle="none", markersize=8, label=name) for name in styles]
-    ax.legend(
-        handles=dots, loc="lower right", ncols=2, handletextpad=0.2, columnspacing=1.0, title="handle moved"
-    )
 
 
 def describe(result: Result, previous: Result | None = None) -> str:
@@ -329,13 +293,10 @@ def table(result: Result) -> pd.DataFrame:
 
 def explorer() -> widgets.Explorer:
     """Four handles; every setting leaves a dot on the curve, and Reset keeps the dots."""
+    scale = {"per_decade": 20}
     controls = {
-        "threshold": widgets.log_slider(
-            "decision: threshold (probability)", 0.5, 0.005, 0.5 * 10**0.25, per_decade=20
-        ),
-        "weight": widgets.log_slider(
-            "loss: weight of an ill visitor (healthy: 1)", 1.0, 1.0, 100.0, per_decade=20
-        ),
+        "threshold": widgets.log_slider("decision: threshold (p)", 0.5, 0.005, 0.5 * 10**0.25, **scale),
+        "weight": widgets.log_slider("loss: weight of an ill visitor (healthy: 1)", 1.0, 1.0, 100.0, **scale),
         "share": widgets.slider("batch: share of ill visitors", PREVALENCE, 0.02, 0.90, 0.01),
         "copies": widgets.slider("data: copies of each ill visitor", 1, 1, 60, 1),
     }

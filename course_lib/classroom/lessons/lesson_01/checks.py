@@ -1,6 +1,7 @@
 """Checks of lesson 01."""
 
 import math
+from operator import itemgetter
 
 import torch
 
@@ -12,31 +13,22 @@ SETS = {"a": (320, 320), "b": (20, 2000), "c": (20, 20), "d": (5, 500)}
 
 
 def shares(table):
+    """Table (2, 2), recall and precision."""
     return table, table[1, 1] / table[1].sum(), table[1, 1] / table[:, 1].sum()
 
 
 def counted(y, called):
-    """The table (2, 2), row = truth, recall and precision."""
+    """The same for truth (N,) and answers (N,); a row is a truth."""
     return shares(confusion(y, called, 2).float())
 
 
 def turned_over(y, called):
-    return shares(confusion(y, called, 2).float().T)
-
-
-def swapped(y, called):
-    table, recall, precision = counted(y, called)
-    return table, precision, recall
-
-
-def recall_twice(y, called):
-    table, recall, _ = counted(y, called)
-    return table, recall, recall
+    return shares(counted(y, called)[0].T)
 
 
 def of_the_healthy(y, called):
     table = counted(y, called)[0]
-    return table, table[0, 0] / table[0].sum(), table[0, 0] / table[:, 0].sum()
+    return table, *shares(table.flip(0, 1))[1:]
 
 
 def some_answers():
@@ -73,8 +65,12 @@ ask_function(
     ],
     slips={
         "the table is turned over: a row must be the truth, and a column the answer.": turned_over,
-        "recall and precision have changed places: recall divides by the row of the ill.": swapped,
-        "table and recall are right. Precision divides by the column of those called back, table[:, 1].": recall_twice,
+        "recall and precision have changed places: recall divides by the row of the ill.": lambda *it: (
+            itemgetter(0, 2, 1)(counted(*it))
+        ),
+        "table and recall are right. Precision divides by the column of those called back, table[:, 1].": (
+            lambda *it: itemgetter(0, 1, 1)(counted(*it))
+        ),
         "the table is right, but this is about the healthy: the ill have number 1.": of_the_healthy,
     },
     look="Count a few visitors by hand and compare: result 1 is the table, 2 is recall, 3 is precision.",
@@ -224,6 +220,11 @@ def order_of_gaps(answer) -> str:
     return "The number of ill visitors decides. Where it is equal, more healthy visitors help."
 
 
+def half_width(n: int, measured: float = 0.5) -> float:
+    low, high = wilson_interval(round(measured * n), n)
+    return (high - low) / 2
+
+
 @exercise(
     "01.8",
     "The interval is widest when half of the ill are found: plan for this case.",
@@ -231,21 +232,14 @@ def order_of_gaps(answer) -> str:
     "Then: for each ill visitor there are 100 healthy ones, so 1 of 101 visitors is ill.",
 )
 def size_of_test(ill, visitors) -> str:
-    def half_width(n: int, measured: float = 0.5) -> float:
-        low, high = wilson_interval(round(measured * n), n)
-        return (high - low) / 2
-
     n = round(as_number(ill, "ill_needed"))
     if n < 1:
         raise NotYet(f"at least one ill visitor is needed, got {n}.")
     if half_width(n) > 0.05:
-        narrow = " It is enough if 90 of 100 are found, but nobody knows that before the test." * (
-            half_width(n, 0.9) <= 0.05
-        )
-        raise NotYet(
-            f"with {n} ill visitors, half of them found, the interval reaches {half_width(n):.3f} to each side."
-            f"{narrow}"
-        )
+        said = f"with {n} ill visitors, half of them found, the interval reaches {half_width(n):.3f} to each side."
+        if half_width(n, 0.9) <= 0.05:
+            said += " It is enough if 90 of 100 are found, but nobody knows that before the test."
+        raise NotYet(said)
     if half_width(round(n / 1.06)) <= 0.05:
         why = " 0.05 is half of the interval, not all of it." * (half_width(n) < 0.03)
         raise NotYet(f"{n} ill visitors are enough, but fewer are enough, too.{why}")
@@ -256,6 +250,4 @@ def size_of_test(ill, visitors) -> str:
             f"the number of ill visitors is right. {total:,.0f} visitors are too {side}: about {total / 101:.0f} of "
             "them are ill."
         )
-    return (
-        "One trustworthy recall costs nearly four hundred ill visitors, and at 1 of 101 this is a large test."
-    )
+    return "One trustworthy recall costs nearly four hundred ill visitors: at 1 of 101 this is a large test."

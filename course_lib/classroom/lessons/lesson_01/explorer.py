@@ -49,11 +49,6 @@ class Result:
         return self.wrong.mean() - best_possible()
 
     @property
-    def share(self) -> str:
-        """The share of the ill in a training set, as a fraction: the threshold of the boundaries in the picture."""
-        return f"{self.ill}/{self.ill + self.healthy:,}"
-
-    @property
     def size(self) -> str:
         return f"{self.ill} ill and {self.healthy:,} healthy"
 
@@ -92,17 +87,14 @@ def best_possible() -> float:
 @cache
 def pool(draw: int) -> tuple[np.ndarray, np.ndarray]:
     """All ill and healthy visitors of one draw; smaller sets are their beginnings, so that settings are paired."""
-    noise = [
-        np.random.default_rng((draw, k)).standard_normal((n, 2))
-        for k, n in enumerate((MOST, MOST * HIGHEST_RATIO))
-    ]
+    numbers = (MOST, MOST * HIGHEST_RATIO)
+    noise = [np.random.default_rng((draw, k)).standard_normal((n, 2)) for k, n in enumerate(numbers)]
     return noise[0] + (-1, 0), noise[1] + (1, 0)
 
 
 def training_set(ill: int, healthy: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
     """x (N, 2) and y (N,): the first `ill` and `healthy` visitors of a draw."""
-    everybody = pool(draw)
-    x = np.concatenate([everybody[0][:ill], everybody[1][:healthy]])
+    x = np.concatenate([part[:n] for part, n in zip(pool(draw), (ill, healthy), strict=True)])
     return x, np.repeat([1, 0], [ill, healthy])
 
 
@@ -118,16 +110,11 @@ def compute(ill: float = 40, ratio: float = 10) -> Result:
     """
     ill, healthy = round(ill), round(round(ill) * ratio)
     if not (FEWEST <= ill <= MOST and ill <= healthy <= ill * HIGHEST_RATIO):
-        raise ValueError(
-            f"ill must lie in {FEWEST}..{MOST} and ratio in 1..{HIGHEST_RATIO}, got {ill} and {ratio}"
-        )
-    inputs = features(world()[0])
-    scores = np.stack(
-        [
-            fitted(*training_set(ill, healthy, draw)).decision_function(inputs) - math.log(ill / healthy)
-            for draw in range(DRAWS)
-        ]
-    )
+        wanted = f"ill must lie in {FEWEST}..{MOST} and ratio in 1..{HIGHEST_RATIO}"
+        raise ValueError(f"{wanted}, got {ill} and {ratio}")
+    inputs, even = features(world()[0]), math.log(ill / healthy)
+    models = [fitted(*training_set(ill, healthy, draw)) for draw in range(DRAWS)]
+    scores = np.stack([model.decision_function(inputs) - even for model in models])
     wrong = np.array([wrong_pairs(score) for score in scores])
     return Result(ill, healthy, wrong, scores[:LINES], *training_set(ill, healthy, 0))
 
@@ -143,40 +130,33 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     best = best_possible()
     ax.axhline(best, color="#9ecae1", linewidth=6, zorder=1)
     ax.text(1.75, best - 4, f"best possible: {best:.0f}", fontsize=13, va="top", ha="right")
-    for place, shown, hollow in ((0, ghost, True), (1, result, False)):
+    names = ["", ""]
+    for place, (when, shown) in enumerate({"before": ghost, "now": result}.items()):
         if shown is not None:
-            _draw_dots(ax, place, shown, hollow)
+            _draw_dots(ax, place, shown, hollow=shown is ghost)
+            mean = f"mean {shown.wrong.mean():.0f}"
+            names[place] = f"{when}:\n{shown.ill} ill\n{shown.healthy:,} healthy\n{mean}"
     ax.set(xlim=(-0.5, 1.75), ylim=(60, TOP + 5), yticks=[100, 150, 200])
-    shown = {0: ("before", ghost), 1: ("now", result)}
-    names = [
-        f"{when}:\n{it.ill} ill\n{it.healthy:,} healthy\nmean {it.wrong.mean():.0f}" if it else ""
-        for when, it in shown.values()
-    ]
     ax.set_xticks([0, 1], names, fontsize=12)
     ax.tick_params(axis="x", length=0)
     ax.set_title("wrong pairs of 1,000 (a dot per training set)", fontsize=13, loc="left")
-    fig.suptitle(
-        f"{result.size}: {result.gap:.0f} more wrong pairs than the best possible order",
-        x=0.01, y=0.985, ha="left",
-    )  # fmt: skip
+    title = f"{result.size}: {result.gap:.0f} more wrong pairs than the best possible order"
+    fig.suptitle(title, x=0.01, y=0.985, ha="left")
     return fig
 
 
 def _draw_plane(ax, result: Result) -> None:
-    healthy = result.x[result.y == 0][:600]  # more would hide everything else
-    ill = result.x[result.y == 1]
+    healthy, ill = result.x[result.y == 0][:600], result.x[result.y == 1]  # more would hide everything else
     ax.scatter(*healthy.T, s=10, c=plots.HEALTHY, linewidths=0)
     ax.scatter(*ill.T, s=26, c=plots.ILL, marker="^", edgecolors="white", linewidths=0.4, zorder=3)
     ax.axvline(0, color="#9ecae1", linewidth=6, zorder=4)
-    lines = []
-    for score in result.scores:
-        lines += contour_generator(AXIS, AXIS, score.reshape(140, 140)).lines(0.0)
+    grids = (contour_generator(AXIS, AXIS, score.reshape(140, 140)) for score in result.scores)
+    lines = [line for grid in grids for line in grid.lines(0.0)]
     ax.add_collection(LineCollection(lines, colors=plots.INK, linewidths=1, zorder=5))
     ax.set(xlim=(-4.2, 4.2), ylim=(-4, 4), xticks=[], yticks=[])
     ax.set_title("triangles: ill, dots: healthy", fontsize=13, loc="left")
-    ax.set_xlabel(
-        f"lines: p = {result.share}, the share of the ill\nblue: best possible, thin: ten models", fontsize=12
-    )
+    share = f"p = {result.ill}/{result.ill + result.healthy:,}, the share of the ill"
+    ax.set_xlabel(f"lines: {share}\nblue: best possible, thin: ten models", fontsize=12)
 
 
 def _draw_dots(ax, place: float, result: Result, hollow: bool) -> None:
@@ -190,14 +170,8 @@ def _draw_dots(ax, place: float, result: Result, hollow: bool) -> None:
     mean, best = result.wrong.mean(), best_possible()
     ax.plot([place - 0.24, place + 0.24], [mean] * 2, color=shade, linewidth=3, zorder=4)
     ax.plot([place + 0.28] * 2, [best, mean], color=shade, linewidth=3, zorder=4)
-    ax.text(
-        place + 0.32,
-        max((mean + best) / 2, best + 8),
-        f"+{result.gap:.0f}",
-        fontsize=15,
-        va="center",
-        color=shade,
-    )
+    middle = max((mean + best) / 2, best + 8)
+    ax.text(place + 0.32, middle, f"+{result.gap:.0f}", fontsize=15, va="center", color=shade)
 
 
 def describe(result: Result, previous: Result | None = None) -> str:
@@ -215,11 +189,9 @@ def describe(result: Result, previous: Result | None = None) -> str:
 def table(result: Result) -> pd.DataFrame:
     """Wrong pairs of 1,000: the best possible, and what the models give."""
     wrong = result.wrong
-    rows = {
-        "best possible order": best_possible(), "models, mean": wrong.mean(), "gap": result.gap,
-        "best model": wrong.min(), "worst model": wrong.max(),
-    }  # fmt: skip
-    return pd.DataFrame({"wrong pairs of 1,000": rows}).round(1)
+    names = ["best possible order", "models, mean", "gap", "best model", "worst model"]
+    numbers = [best_possible(), wrong.mean(), result.gap, wrong.min(), wrong.max()]
+    return pd.DataFrame({"wrong pairs of 1,000": numbers}, index=names).round(1)
 
 
 def explorer() -> widgets.Explorer:
@@ -232,5 +204,4 @@ def explorer() -> widgets.Explorer:
     return widgets.Explorer(
         compute, draw, describe, controls, table=table,
         title="What makes the order worse: the ratio, or too few ill visitors?",
-
     )  # fmt: skip
