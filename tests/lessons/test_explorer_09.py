@@ -89,8 +89,8 @@ def test_table_and_sentence_agree(explorer):
     explorer.controls["wrong"].value = 0.5
     table = world.table(explorer.result)
     assert f"ends with {table.loc['flu', 'share at end']:.0%} flu" in explorer.sentence
-    gap = explorer.result.called[2, 2] - explorer.result.uniform[2, 2]
-    assert f"measles {round(gap):+d}" in explorer.sentence
+    mine, rival = explorer.result.called[2, 2], explorer.result.uniform[2, 2]
+    assert f"measles {mine:.0f} (uniform: {rival:.0f})" in explorer.sentence
     assert np.allclose(table["found of 100"], explorer.result.called.diagonal(), atol=0.01)
 
 

@@ -139,17 +139,22 @@ def draw(result: Result, ghost: Result | None) -> Figure:
     middle = plots.simplex_points(EQUAL)
     triangle.plot(*middle, flag.marker, color=flag.color, markersize=11, **black)
     triangle.plot(*path[-1], star.marker, color=star.color, markersize=17, **black)
+    ground = {"facecolor": "#f7f7f7", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     beside = {"textcoords": "offset points", "va": "center", "fontsize": 12}
     triangle.annotate("start", path[0], (-9, 0), ha="right", **beside)
     triangle.annotate("uniform", middle, (-4, 14), ha="center", **beside)
+    triangle.annotate(
+        f"{result.path[-1][FLU]:.0%} flu", path[-1], (24, -12), ha="left", bbox=ground, **beside
+    )
     triangle.set(aspect="equal", xlim=(-0.1, 1.1), ylim=(-0.1, 0.95), title="the mix, round by round")
     triangle.axis("off")
-    drawn = [(result.uniform, flag, 0.0, 14), (result.called, star, 0.0, 17)]
-    for called, style, down, size in drawn:
+    for called, style, size, under in ((result.uniform, flag, 14, 20), (result.called, star, 17, -20)):
+        found = called.diagonal()
         rows.plot(
-            called.diagonal(), np.arange(3) + down, style.marker, color=style.color, markersize=size, label=style.label,
-            **black,
-        )  # fmt: skip
+            found, range(3), style.marker, color=style.color, markersize=size, label=style.label, **black
+        )
+        for row, number in enumerate(found):
+            rows.annotate(f"{number:.0f}", (number, row), (0, under), ha="center", **beside)
     if ghost is not None:
         rows.plot(ghost.called.diagonal(), np.arange(3) + 0.2, "*", color=plots.REFERENCE, markersize=10,
                   linestyle="none", label="learn2mix before")  # fmt: skip
@@ -157,7 +162,9 @@ def draw(result: Result, ghost: Result | None) -> Figure:
         range(3), result.called.diagonal(), result.uniform.diagonal(), color=plots.INK, linewidth=1, zorder=1
     )
     rows.set_yticks(range(3), NAMES, fontsize=13)
-    rows.set(xlim=(20, 102), ylim=(2.5, -0.5), xlabel="found, of 100 people with this illness")
+    rows.set(
+        xlim=(20, 102), ylim=(2.5, -0.5), xlabel=f"found, of 100 with this illness\n{_flu_by_mistake(result)}"
+    )
     rows.legend(
         loc="lower left",
         bbox_to_anchor=(-0.05, 1.0),
@@ -174,14 +181,19 @@ def false_flu(called: np.ndarray) -> float:
     return float((called[0, FLU] + called[2, FLU]) / 2)
 
 
+def _flu_by_mistake(result: Result) -> str:
+    mine, rival = false_flu(result.called), false_flu(result.uniform)
+    return f"called flu, of 100 without it: {mine:.0f} (uniform: {rival:.0f})"
+
+
 def describe(result: Result, previous: Result | None) -> str:
     """Which share flu gets, what each illness wins or loses against uniform, and what changed."""
     share = result.path[-1][FLU]
-    gaps = zip(NAMES, result.called.diagonal() - result.uniform.diagonal(), strict=True)
+    found = zip(NAMES, result.called.diagonal(), result.uniform.diagonal(), strict=True)
     said = (
-        f"With {result.wrong:.0%} wrong flu labels the mix ends with {share:.0%} flu (uniform: 33%). Found of 100, "
-        f"against uniform: {', '.join(f'{name} {round(gap):+d}' for name, gap in gaps)}. Of 100 people without flu "
-        f"{false_flu(result.called):.0f} are called flu (uniform: {false_flu(result.uniform):.0f})."
+        f"With {result.wrong:.0%} wrong flu labels the mix ends with {share:.0%} flu (uniform: 33%). Found of 100: "
+        f"{', '.join(f'{name} {mine:.0f} (uniform: {rival:.0f})' for name, mine, rival in found)}; "
+        f"{_flu_by_mistake(result)}."
     )
     if previous is None:
         return said
@@ -233,5 +245,5 @@ def panel(**options) -> live.LivePanel:
     }
     title = "Ten digits learn: who gets the next batch?"
     return live.LivePanel(
-        lambda values: session(**values, **options), names, controls=controls, title=title, still_rounds=60
+        lambda values: session(**values, **options), names, controls=controls, title=title, still_rounds=40
     )
