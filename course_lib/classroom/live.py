@@ -194,6 +194,8 @@ class LivePanel(Card):
     def still(self) -> tuple[str, str]:
         """Curves of `still_rounds` rounds of a session of its own, and what they say."""
         session = self.make_session(self.defaults)
+        if hasattr(session, "pace"):
+            session.pace = 0.0  # nobody watches this one
         class_loss, mix = [], [as_copy(session.mix)]
         for stats in itertools.islice(session.rounds, self.still_rounds):
             class_loss.append(as_copy(stats.class_loss))

@@ -1,6 +1,7 @@
 """Explorer and live panel of lesson 09."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_mixing_rate_zero_is_plain_training():
 
 def test_the_same_setting_gives_the_same_result():
     one = world.compute(0.2, 0.4)
-    world.both.cache_clear(), world._uniform.cache_clear()
+    world.trained.cache_clear()
     two = world.compute(0.2, 0.4)
     np.testing.assert_array_equal(one.path, two.path)
     np.testing.assert_array_equal(one.called, two.called)
@@ -126,6 +127,13 @@ def test_a_session_follows_learn2mix_and_its_rates_can_be_moved():
     next(session.rounds)
     assert torch.equal(session.mix, moved)
     assert len(list(session.rounds)) == 4
+
+
+def test_the_still_picture_does_not_wait_for_an_eye():
+    panel = world.panel(rounds=3, pace=1.0)
+    begin = time.monotonic()
+    panel.still()
+    assert time.monotonic() - begin < 2
 
 
 def test_the_panel_waits_then_steps_and_trains_to_the_end():

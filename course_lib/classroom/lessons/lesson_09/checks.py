@@ -4,61 +4,41 @@ import torch
 from sklearn.metrics import f1_score
 
 from course_lib.classroom.checks import NotYet, ask_function, ask_number, choose, exercise, run, same_result
-from course_lib.classroom.lessons.lesson_09 import explorer as world
+from course_lib.classroom.lessons.lesson_09 import explorer as lesson_09
 from course_lib.metrics import t_interval
 
-# ---- 09.1: the round --------------------------------------------------------------------------------------
 
-
-def _round():
+def a_round():
     """A mix, and a round that met every class; K and sizes differ each time."""
-    num_classes = int(torch.randint(3, 8, ()))
-    labels = torch.cat([torch.arange(num_classes), torch.randint(num_classes, (40,))])
-    mix = torch.rand(num_classes) + 0.1
+    K = int(torch.randint(3, 8, ()))
+    labels = torch.cat([torch.arange(K), torch.randint(K, (40,))])
+    mix = torch.rand(K) + 0.1
     return mix / mix.sum(), labels, torch.rand(len(labels)) + 0.05, 0.1 + 0.5 * float(torch.rand(()))
 
 
-def _sums(mix, labels, losses):
-    count = torch.bincount(labels, minlength=len(mix))
-    return torch.bincount(labels, losses, minlength=len(mix)), count
+def _sums(labels, losses):
+    return torch.bincount(labels, losses), torch.bincount(labels)
 
 
-def _next_mix(mix, labels, losses, rate):
-    total, count = _sums(mix, labels, losses)
-    return mix + rate * (total / count / (total / count).sum() - mix)
+def _means(labels, losses):
+    total, count = _sums(labels, losses)
+    return total / count
+
+
+def next_mix(mix, labels, losses, rate):
+    class_loss = _means(labels, losses)
+    return mix + rate * (class_loss / class_loss.sum() - mix)
 
 
 def _by_total(mix, labels, losses, rate):
-    total, _ = _sums(mix, labels, losses)
+    total, _ = _sums(labels, losses)
     return mix + rate * (total / total.sum() - mix)
-
-
-def _no_sum(mix, labels, losses, rate):
-    total, count = _sums(mix, labels, losses)
-    return mix + rate * (total / count - mix)
-
-
-def _jump(mix, labels, losses, rate):
-    return _next_mix(mix, labels, losses, 1.0)
-
-
-def _away(mix, labels, losses, rate):
-    return _next_mix(mix, labels, losses, -rate)
-
-
-def _add(mix, labels, losses, rate):
-    return mix + rate * _jump(mix, labels, losses, rate)
-
-
-def _round_over_all(mix, labels, losses, rate):
-    total, count = _sums(mix, labels, losses)
-    return mix + rate * (total / count / losses.mean() - mix)
 
 
 ask_function(
     "09.1",
-    _next_mix,
-    _round,
+    next_mix,
+    a_round,
     because="You measure, you aim, and you move a part of the way. The mix still sums to 1.",
     hints=[
         "Measure: the losses of a class added up, divided by how many of this class the round met.",
@@ -68,25 +48,27 @@ ask_function(
     slips={
         "in step 1 you use the sum of the losses of a class. A frequent class has a large sum because it is frequent. "
         "Divide by `count`.": _by_total,
-        "the aims do not sum to 1. In step 2 divide the class losses by their sum.": _no_sum,
+        "the aims do not sum to 1. In step 2 divide the class losses by their sum.": lambda m, y, each, r: (
+            m + r * (_means(y, each) - m)
+        ),
         "in step 2 you divide by the mean loss of all examples. The aims sum to 1 only if you divide by the sum of the "
-        "class losses.": _round_over_all,
-        "that is the aim. Step 3 goes only a part `rate` of the way to it.": _jump,
-        "in step 3 you move away from the aim. The way from mix to aim is `aim - mix`.": _away,
-        "in step 3 you add a part of the aim itself, so the shares sum to more than 1. Add a part of "
-        "`aim - mix`.": _add,
+        "class losses.": lambda m, y, each, r: m + r * (_means(y, each) / each.mean() - m),
+        "that is the aim. Step 3 goes only a part `rate` of the way to it.": lambda m, y, each, r: next_mix(
+            m, y, each, 1.0
+        ),
+        "in step 3 you move away from the aim. The way from mix to aim is `aim - mix`.": lambda m, y, each, r: (
+            next_mix(m, y, each, -r)
+        ),
+        "in step 3 you add a part of the aim itself, so the shares sum to more than 1. Add a part of `aim - mix`.": (
+            lambda m, y, each, r: m + r * next_mix(m, y, each, 1.0)
+        ),
     },
     look="Compare the three steps with the table above: where do the numbers begin to differ?",
 )
 
-# ---- 09.2: one update by hand -----------------------------------------------------------------------------
-
-MIX, LOSS, MIXING_RATE, BATCH_SIZE = (0.5, 0.3, 0.2), (0.4, 1.2, 2.4), 0.25, 40
-_AIM = LOSS[2] / sum(LOSS)
-
 ask_number(
     "09.2",
-    BATCH_SIZE * (MIX[2] + MIXING_RATE * (_AIM - MIX[2])),
+    40 * (0.2 + 0.25 * (2.4 / 4 - 0.2)),
     0.02,
     name="the number of examples",
     because="The class that was not met keeps its latest loss, so it still moves towards its share of the losses.",
@@ -96,36 +78,25 @@ ask_number(
         "Go a quarter of the way from the present share, then multiply by the batch size.",
     ],
     slips={
-        BATCH_SIZE
-        * MIX[2]
-        * (1 - MIXING_RATE): "you gave the class that no batch met a loss of 0. What is the last "
-        "thing known about it?",
-        BATCH_SIZE
-        * _AIM: "that is where the mix would land at mixing rate 1. This one goes a quarter of the way.",
-        BATCH_SIZE
-        * (MIX[2] + MIXING_RATE * (LOSS[2] - MIX[2])): "the losses have to be divided by their sum first, "
-        "because shares must sum to 1.",
-        BATCH_SIZE * MIX[2]: "that is its part of the batch before the update.",
+        6: "you gave the class that no batch met a loss of 0. What is the last thing known about it?",
+        24: "that is where the mix would land at mixing rate 1. This one goes a quarter of the way.",
+        30: "the losses have to be divided by their sum first, because shares must sum to 1.",
+        8: "that is its part of the batch before the update.",
     },
     look="Write the three new shares down. They sum to 1.",
 )
 
-# ---- 09.3: whole numbers ----------------------------------------------------------------------------------
-
 DRAWS = 1500
 
 
-def _tasks() -> list[tuple[int, torch.Tensor]]:
+def sizes_and_mixes() -> list[tuple[int, torch.Tensor]]:
     """Batch size and mix: fresh ones, one with an empty class, one with a share below 1 / M."""
-    mixes = []
-    for num_classes in (3, 6, 10):
-        raw = torch.rand(num_classes, dtype=torch.float64) + 0.05
-        mixes.append((int(torch.randint(8, 60, ())), raw / raw.sum()))
-    size, mix = mixes[1]
-    mix = mix.clone()
-    mix[2] = 0
-    mixes[1] = size, mix / mix.sum()
-    return [*mixes, (16, torch.tensor([0.7, 0.28, 0.02], dtype=torch.float64))]
+    tasks = [(16, torch.tensor([0.7, 0.28, 0.02], dtype=torch.float64))]
+    for K in (3, 6, 10):
+        raw = torch.rand(K, dtype=torch.float64) + 0.05
+        raw[2] *= K != 6
+        tasks.append((int(torch.randint(8, 60, ())), raw / raw.sum()))
+    return tasks
 
 
 @exercise(
@@ -136,19 +107,17 @@ def _tasks() -> list[tuple[int, torch.Tensor]]:
     "Add the numbers up from left to right, shift all sums by one random number in [0, 1), round down, take "
     "differences.",
 )
-def _(whole_counts) -> str:
-    for size, mix in _tasks():
+def fills_every_batch(whole_counts) -> str:
+    for size, mix in sizes_and_mixes():
         where = f"batch_size {size} and mix {[round(s, 3) for s in mix.tolist()]}"
-        drawn = []
+        mean = torch.zeros_like(mix)
         for _ in range(DRAWS):
             counts = torch.as_tensor(run(whole_counts, size, mix.clone(), shown=where))
             _judge_counts(counts, size, mix, where)
-            drawn.append(counts)
-        mean = torch.stack(drawn).double().mean(0)
-        off = (mean - size * mix).abs()
-        if off.max() > 0.1:
-            k = int(off.argmax())
-            starved = " A share below 1 / M always rounds to nothing here." if mean[k] == 0 < mix[k] else ""
+            mean += counts / DRAWS
+        k = int((mean - size * mix).abs().argmax())
+        if abs(mean[k] - size * mix[k]) > 0.1:
+            starved = " A share below 1 / M always rounds to nothing here." if mean[k] == 0 else ""
             raise NotYet(
                 f"on {where} class {k} should get {size * mix[k]:.2f} examples a batch on average, but it got "
                 f"{mean[k]:.2f} over {DRAWS} batches.{starved} Let chance decide who gets the places left over."
@@ -161,29 +130,26 @@ def _judge_counts(counts: torch.Tensor, size: int, mix: torch.Tensor, where: str
         raise NotYet(f"one number per class was expected on {where}, got shape {tuple(counts.shape)}.")
     if counts.is_floating_point():
         raise NotYet(f"whole numbers were expected (an integer dtype) on {where}, got {counts.dtype}.")
-    if int(counts.sum()) != size:
-        short = "short of" if counts.sum() < size else "more than"
-        said = f"the counts sum to {int(counts.sum())}, {short} the batch size, on {where}."
-        raise NotYet(f"{said} Where did the fractions go?")
+    if (total := int(counts.sum())) != size:
+        short = "short of" if total < size else "more than"
+        raise NotYet(
+            f"the counts sum to {total}, {short} the batch size, on {where}. Where did the fractions go?"
+        )
     if ((mix == 0) & (counts != 0)).any():
         raise NotYet(f"a class with share 0 was given examples on {where}.")
-    off = (counts - size * mix).abs()
-    if off.max() >= 1 + 1e-9:
-        k = int(off.argmax())
+    k = int((counts - size * mix).abs().argmax())
+    if abs(counts[k] - size * mix[k]) >= 1 + 1e-9:
         raise NotYet(
             f"on {where} class {k} got {int(counts[k])} where {size * mix[k]:.2f} is asked for: more than one off. "
             "Drawing each place by itself wanders; fix the whole parts first."
         )
 
 
-# ---- 09.4 and 09.5: beat uniform, feed noise --------------------------------------------------------------
-
-
-def _three(answer, low: float, high: float, what: str) -> tuple[float, float, float]:
+def _three(answer, low: float, high: float, what: str) -> tuple[float, ...]:
     try:
         values = tuple(float(value) for value in answer)
     except (TypeError, ValueError):
-        raise NotYet(f"three {what} were expected, got {answer!r:.60}.") from None
+        values = ()
     if len(values) != 3 or not all(low <= value <= high for value in values):
         raise NotYet(f"three {what} between {low:g} and {high:g} were expected, got {answer!r:.60}.")
     return values
@@ -200,25 +166,20 @@ def _interval(values) -> tuple[str, float, float]:
     "It can only differ from uniform if one illness keeps a larger loss than the others, with right labels.",
     "Make one illness much wider than the other two.",
 )
-def _(spreads) -> str:
+def beats_uniform(spreads) -> str:
     spread = _three(spreads, 0.4, 3.0, "spreads")
-    recall, worst = world.against_uniform(spread=spread)
+    recall, worst = lesson_09.against_uniform(spread=spread)
     (said, low, _), (mean, _, _) = _interval(worst), _interval(recall.mean(1))
     if low <= 0:
-        equal = (
-            "All illnesses are equally hard, so the losses are equal and the mix ends where uniform already is."
-            if max(spread) - min(spread) < 0.05
-            else "One illness has to stay clearly harder than the others."
-        )
+        why = "One illness has to stay clearly harder than the others."
+        if max(spread) - min(spread) < 0.05:
+            why = "All illnesses are equally hard, so the losses are equal and the mix ends where uniform already is."
         raise NotYet(
-            f"worst recall, learn2mix minus uniform over 5 seeds: {said}. The interval has to lie above 0. {equal}"
+            f"worst recall, learn2mix minus uniform over 5 seeds: {said}. The interval has to lie above 0. {why}"
         )
     return (
         f"Worst recall, learn2mix minus uniform: {said}. Mean of the three recalls: {mean}. The others pay."
     )
-
-
-MOST_WRONG = 60
 
 
 @exercise(
@@ -227,15 +188,14 @@ MOST_WRONG = 60
     "The loss of a class is a mean over its own records. Where do a few wrong labels raise this mean most?",
     "Put nearly all of the wrong labels into the smallest class.",
 )
-def _(wrong_labels) -> str:
-    counts = _three(wrong_labels, 0, MOST_WRONG, "numbers of wrong labels")
-    if sum(counts) > MOST_WRONG:
-        raise NotYet(f"at most {MOST_WRONG} labels may be wrong in all, got {sum(counts):g}.")
-    wrong = [count / all_of_it for count, all_of_it in zip(counts, world.COUNTS, strict=True)]
-    recall, _ = world.against_uniform(wrong=wrong)
+def feeds_noise(wrong_labels) -> str:
+    counts = _three(wrong_labels, 0, 60, "numbers of wrong labels")
+    if sum(counts) > 60:
+        raise NotYet(f"at most 60 labels may be wrong in all, got {sum(counts):g}.")
+    wrong = [count / all_of_it for count, all_of_it in zip(counts, lesson_09.COUNTS, strict=True)]
+    recall, _ = lesson_09.against_uniform(wrong=wrong)
     said, _, high = _interval(recall.mean(1))
-    harm = -recall.mean()
-    if harm < 3 or high >= 0:
+    if recall.mean() > -3 or high >= 0:
         raise NotYet(
             f"mean of the three recalls, learn2mix minus uniform over 5 seeds: {said}. It has to lose at least 3 "
             "of 100, with an interval below 0. Which class feels a wrong label most?"
@@ -246,17 +206,12 @@ def _(wrong_labels) -> str:
     )
 
 
-# ---- 09.6: the leak ---------------------------------------------------------------------------------------
+def f1_shares(said, truth) -> torch.Tensor:
+    f1 = f1_score(truth.numpy(), said.numpy(), labels=[0, 1, 2], average=None, zero_division=0)
+    return torch.tensor((1 - f1) / (1 - f1).sum())
 
 
-def _f1_shares(said, truth) -> torch.Tensor:
-    gap = 1 - torch.tensor(
-        f1_score(truth.numpy(), said.numpy(), labels=[0, 1, 2], average=None, zero_division=0)
-    )
-    return gap / gap.sum()
-
-
-def _parts() -> dict:
+def three_parts() -> dict:
     parts = {}
     for part in ("train", "validation", "test"):
         truth = torch.cat([torch.arange(3), torch.randint(3, (60,))])
@@ -272,7 +227,7 @@ def _parts() -> dict:
     "A test score is honest only if nothing was chosen by it. The next batches are a choice.",
     "Take the pair of the validation part, and leave everything else as it is.",
 )
-def _(letter, shares) -> str:
+def finds_the_leak(letter, shares) -> str:
     choose(
         letter,
         "b",
@@ -284,14 +239,16 @@ def _(letter, shares) -> str:
             "d": "the mixing rate only says how fast the mix follows. What does it follow?",
         },
     )
+    slips = {
+        "test": "it still follows the test part.",
+        "train": "it follows the training part: there a memorised class looks perfect. Take validation.",
+    }
     for _ in range(3):
-        parts = _parts()
-        got = run(shares, parts, shown="predictions and labels of the three parts")
-        got = torch.as_tensor(got).double()
-        for part, said in (("test", "it still follows the test part."), ("train", "it follows the training part: there "
-                           "a memorised class looks perfect. Take validation.")):  # fmt: skip
-            if got.shape == (3,) and torch.allclose(got, _f1_shares(*parts[part]), atol=1e-6):
+        parts = three_parts()
+        got = torch.as_tensor(run(shares, parts, shown="predictions and labels of the three parts")).double()
+        for part, said in slips.items():
+            if got.shape == (3,) and torch.allclose(got, f1_shares(*parts[part]), atol=1e-6):
                 raise NotYet(said)
         look = "Shares are (1 - F1) of each class on the validation part, divided by their sum."
-        same_result(got, _f1_shares(*parts["validation"]), "three parts with random predictions", look)
+        same_result(got, f1_shares(*parts["validation"]), "three parts with random predictions", look)
     return "The mix now follows the validation part, and the test part decides nothing."

@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +32,6 @@ class Result(NamedTuple):
     Rows of `called` are the truth, columns the answer; `uniform` is the same of a mix that stays at a third each.
     """
 
-    mixing_rate: float
     wrong: float
     path: np.ndarray
     class_loss: np.ndarray
@@ -40,12 +39,7 @@ class Result(NamedTuple):
     uniform: np.ndarray
 
 
-# ---- the sums ---------------------------------------------------------------------------------------------
-
-
-def clinic(
-    wrong: Sequence[float] = (0, 0, 0), seed: int = 0, spread: Sequence[float] = (1, 1, 1)
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def clinic(wrong: Sequence[float], seed: int = 0, spread: Sequence[float] = (1, 1, 1)) -> tuple[Tensor, ...]:
     """1,000 training records x (N, 2), y (N,), and 6,000 test records whose labels are all right.
 
     wrong   per illness, the share of its training labels that is wrong; half of these people have each other illness
@@ -55,20 +49,19 @@ def clinic(
     y = torch.arange(3).repeat_interleave(torch.tensor(COUNTS))
     truth, first = y.clone(), 0
     for k, count in enumerate(COUNTS):
-        half = round(wrong[k] * count / 2)
-        for other in [j for j in range(3) if j != k]:
-            truth[first : first + half] = other
-            first += half
-        first += count - 2 * half
+        half, others = round(wrong[k] * count / 2), [j for j in range(3) if j != k]
+        truth[first : first + 2 * half] = torch.tensor(others).repeat_interleave(half)
+        first += count
     width = torch.tensor(spread, dtype=torch.float32)[:, None]
     x = CENTRES[truth] + width[truth] * torch.randn(1000, 2)
     test_y = torch.arange(3).repeat_interleave(2000)
     return x, y, CENTRES[test_y] + width[test_y] * torch.randn(6000, 2), test_y
 
 
-def train(parts: Sequence[Tensor], mix: Sequence[float], mixing_rate: float, seed: int = 0):
+@functools.lru_cache(256)
+def trained(wrong: tuple, spread: tuple, mix: tuple, mixing_rate: float, seed: int):
     """30 rounds of 5 batches of 64: path (31, 3) of the mix, losses (3,) of the last round, called (3, 3) of 100."""
-    x, y, test_x, test_y = parts
+    x, y, test_x, test_y = clinic(wrong, seed, spread)
     torch.manual_seed(seed)
     model = nn.Linear(2, 3)
     control = Learn2Mix(mix, mixing_rate)
@@ -86,94 +79,81 @@ def train(parts: Sequence[Tensor], mix: Sequence[float], mixing_rate: float, see
     return torch.stack(path).numpy(), history[-1].class_loss.numpy(), called
 
 
-@functools.lru_cache(128)
-def both(wrong: tuple, spread: tuple, mixing_rate: float, seed: int):
-    """learn2mix and a uniform mix on the same records."""
-    return train(clinic(wrong, seed, spread), PRIOR, mixing_rate, seed), _uniform(wrong, spread, seed)
-
-
-@functools.lru_cache(128)
-def _uniform(wrong: tuple, spread: tuple, seed: int):
-    return train(clinic(wrong, seed, spread), EQUAL, 0.0, seed)
-
-
 def compute(mixing_rate: float, wrong: float, seed: int = 0) -> Result:
     """One setting of the explorer."""
-    mine, rival = both((0, wrong, 0), (1, 1, 1), mixing_rate, seed)
-    return Result(mixing_rate, wrong, *mine, rival[2])
+    labels, spread = (0, wrong, 0), (1, 1, 1)
+    mine, rival = trained(labels, spread, PRIOR, mixing_rate, seed), trained(labels, spread, EQUAL, 0.0, seed)
+    return Result(wrong, *mine, rival[2])
 
 
 def against_uniform(
-    wrong: Sequence[float] = (0, 0, 0),
-    spread: Sequence[float] = (1, 1, 1),
-    seeds: Sequence[int] = range(5),
-    mixing_rate: float = 0.2,
+    wrong: Sequence[float] = (0, 0, 0), spread: Sequence[float] = (1, 1, 1)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of 100, learn2mix minus uniform: recalls (seeds, 3) and worst recall (seeds,)."""
-    pairs = [both(tuple(wrong), tuple(spread), mixing_rate, seed) for seed in seeds]
-    recall = np.array([[mine[2].diagonal(), rival[2].diagonal()] for mine, rival in pairs])
-    return recall[:, 0] - recall[:, 1], recall[:, 0].min(1) - recall[:, 1].min(1)
+    """Of 100, learn2mix minus uniform with 5 seeds: recalls (5, 3) and worst recall (5,)."""
+    mine, rival = (
+        np.array([trained(tuple(wrong), tuple(spread), *how, seed)[2].diagonal() for seed in range(5)])
+        for how in ((PRIOR, 0.2), (EQUAL, 0.0))
+    )
+    return mine - rival, mine.min(1) - rival.min(1)
 
 
-# ---- the picture, the sentence, the table -----------------------------------------------------------------
-
-
-def draw(result: Result, ghost: Result | None) -> Figure:
+def draw(result: Result, ghost: Result | None = None) -> Figure:
     """Left, the path of the mix in the triangle of shares; right, people found of 100, beside uniform's."""
-    fig, (triangle, rows) = plt.subplots(
-        1, 2, figsize=(9.6, 4.6), width_ratios=(1.25, 1), layout="constrained"
-    )
-    star, flag = plots.look("learn2mix"), plots.look("uniform")
-    triangle.fill(*plots.simplex_points(np.eye(3)).T, facecolor="#f7f7f7", edgecolor=plots.INK, linewidth=1.2)
-    for corner, name, up in zip(np.eye(3), NAMES, (-0.04, -0.04, 0.03), strict=True):
-        place, va = plots.simplex_points(corner) + [0, up], "bottom" if up > 0 else "top"
-        triangle.text(*place, f"all {name}", ha="center", va=va, fontsize=13)
-    if ghost is not None:
-        triangle.plot(
-            *plots.simplex_points(ghost.path).T, color=plots.REFERENCE, linestyle=plots.DOTTED, label="before"
-        )
-    path = plots.simplex_points(result.path)
-    triangle.plot(*path.T, color=star.color)
-    triangle.plot(*path[0], "o", color=star.color, markerfacecolor="white", markersize=8)
-    black = {"markeredgecolor": "black", "linestyle": "none"}
-    middle = plots.simplex_points(EQUAL)
-    triangle.plot(*middle, flag.marker, color=flag.color, markersize=11, **black)
-    triangle.plot(*path[-1], star.marker, color=star.color, markersize=17, **black)
-    ground = {"facecolor": "#f7f7f7", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    beside = {"textcoords": "offset points", "va": "center", "fontsize": 12}
-    triangle.annotate("start", path[0], (-9, 0), ha="right", **beside)
-    triangle.annotate("uniform", middle, (-4, 14), ha="center", **beside)
-    triangle.annotate(
-        f"{result.path[-1][FLU]:.0%} flu", path[-1], (24, -12), ha="left", bbox=ground, **beside
-    )
-    triangle.set(aspect="equal", xlim=(-0.1, 1.1), ylim=(-0.1, 0.95), title="the mix, round by round")
-    triangle.axis("off")
-    for called, style, size, under in ((result.uniform, flag, 14, 20), (result.called, star, 17, -20)):
-        found = called.diagonal()
-        rows.plot(
-            found, range(3), style.marker, color=style.color, markersize=size, label=style.label, **black
-        )
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.6), width_ratios=(1.25, 1), layout="constrained")
+    _triangle(left, result, ghost)
+    for called, name, size, below in (
+        (result.uniform, "uniform", 14, 20),
+        (result.called, "learn2mix", 17, -20),
+    ):
+        found, look = called.diagonal(), plots.look(name)
+        right.plot(found, range(3), look.marker, color=look.color, markersize=size, label=look.label, **EDGE)
         for row, number in enumerate(found):
-            rows.annotate(f"{number:.0f}", (number, row), (0, under), ha="center", **beside)
+            right.annotate(f"{number:.0f}", (number, row), (0, below), ha="center", **BESIDE)
     if ghost is not None:
-        rows.plot(ghost.called.diagonal(), np.arange(3) + 0.2, "*", color=plots.REFERENCE, markersize=10,
-                  linestyle="none", label="learn2mix before")  # fmt: skip
-    rows.hlines(
+        grey = {"color": plots.REFERENCE, "markersize": 10, "linestyle": "none", "label": "learn2mix before"}
+        right.plot(ghost.called.diagonal(), np.arange(3) + 0.2, "*", **grey)
+    right.hlines(
         range(3), result.called.diagonal(), result.uniform.diagonal(), color=plots.INK, linewidth=1, zorder=1
     )
-    rows.set_yticks(range(3), NAMES, fontsize=13)
-    rows.set(
+    right.set_yticks(range(3), NAMES, fontsize=13)
+    right.set(
         xlim=(20, 102), ylim=(2.5, -0.5), xlabel=f"found, of 100 with this illness\n{_flu_by_mistake(result)}"
     )
-    rows.legend(
+    right.legend(
         loc="lower left",
-        bbox_to_anchor=(-0.05, 1.0),
+        bbox_to_anchor=(-0.05, 1),
         ncols=3,
         fontsize=11,
         handletextpad=0.1,
         columnspacing=0.8,
     )
     return fig
+
+
+EDGE = {"markeredgecolor": "black", "linestyle": "none"}
+BESIDE = {"textcoords": "offset points", "va": "center", "fontsize": 12}
+
+
+def _triangle(ax: Axes, result: Result, ghost: Result | None) -> None:
+    """The paths of the mix, now and before, and the place of the uniform mix."""
+    star, flag, ground = plots.look("learn2mix"), plots.look("uniform"), "#f7f7f7"
+    ax.fill(*plots.simplex_points(np.eye(3)).T, facecolor=ground, edgecolor=plots.INK, linewidth=1.2)
+    for corner, name, up in zip(np.eye(3), NAMES, (-0.07, -0.07, 0.07), strict=True):
+        ax.text(*plots.simplex_points(corner) + [0, up], f"all {name}", ha="center", va="center", fontsize=13)
+    if ghost is not None:
+        before = {"color": plots.REFERENCE, "linestyle": plots.DOTTED}
+        ax.plot(*plots.simplex_points(ghost.path).T, **before)
+    path, middle = plots.simplex_points(result.path), plots.simplex_points(EQUAL)
+    ax.plot(*path.T, color=star.color)
+    ax.plot(*path[0], "o", color=star.color, markerfacecolor="white", markersize=8)
+    ax.plot(*middle, flag.marker, color=flag.color, markersize=11, **EDGE)
+    ax.plot(*path[-1], star.marker, color=star.color, markersize=17, **EDGE)
+    ax.annotate("start", path[0], (-9, 0), ha="right", **BESIDE)
+    ax.annotate("uniform", middle, (-4, 14), ha="center", **BESIDE)
+    box = {"facecolor": ground, "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    ax.annotate(f"{result.path[-1][FLU]:.0%} flu", path[-1], (24, -12), ha="left", bbox=box, **BESIDE)
+    ax.set(aspect="equal", xlim=(-0.1, 1.1), ylim=(-0.1, 0.95), title="the mix, round by round")
+    ax.axis("off")
 
 
 def false_flu(called: np.ndarray) -> float:
@@ -186,13 +166,12 @@ def _flu_by_mistake(result: Result) -> str:
     return f"called flu, of 100 without it: {mine:.0f} (uniform: {rival:.0f})"
 
 
-def describe(result: Result, previous: Result | None) -> str:
-    """Which share flu gets, what each illness wins or loses against uniform, and what changed."""
-    share = result.path[-1][FLU]
+def describe(result: Result, previous: Result | None = None) -> str:
+    """Which share flu gets, how many of each illness are found beside uniform, and what changed."""
     found = zip(NAMES, result.called.diagonal(), result.uniform.diagonal(), strict=True)
     said = (
-        f"With {result.wrong:.0%} wrong flu labels the mix ends with {share:.0%} flu (uniform: 33%). Found of 100: "
-        f"{', '.join(f'{name} {mine:.0f} (uniform: {rival:.0f})' for name, mine, rival in found)}; "
+        f"With {result.wrong:.0%} wrong flu labels the mix ends with {result.path[-1][FLU]:.0%} flu (uniform: 33%). "
+        f"Found of 100: {', '.join(f'{name} {mine:.0f} (uniform: {rival:.0f})' for name, mine, rival in found)}; "
         f"{_flu_by_mistake(result)}."
     )
     if previous is None:
@@ -212,38 +191,35 @@ def table(result: Result) -> pd.DataFrame:
     return pd.DataFrame(columns, index=list(NAMES)).round(2)
 
 
+RATE = "mixing rate (part of the way per round)"
+
+
 def explorer() -> widgets.Explorer:
     """Mixing rate and wrong labels in one illness."""
     controls = {
-        "mixing_rate": widgets.slider("mixing rate (part of the way per round)", 0.2, 0.0, 1.0, 0.05),
+        "mixing_rate": widgets.slider(RATE, 0.2, 0.0, 1.0, 0.05),
         "wrong": widgets.slider("wrong flu labels (share)", 0.4, 0.0, 0.6, 0.05),
     }
-    return widgets.Explorer(
-        compute, draw, describe, controls, table=table, title="Does a high loss ask for more data?", continuous=False,
-    )  # fmt: skip
+    title = "Does a high loss ask for more data?"
+    return widgets.Explorer(compute, draw, describe, controls, table=table, title=title, continuous=False)
 
 
-# ---- training that can be watched -------------------------------------------------------------------------
-
-
-def session(
-    learning_rate: float, mixing_rate: float, *, rounds: int = 120, pace: float = 0.04
-) -> live.RecipeSession:
+def session(learning_rate: float, mixing_rate: float, *, rounds: int = 120, pace: float = 0.04):
     """learn2mix on the long-tailed digits, ready to be trained round by round."""
-    adam = partial(torch.optim.Adam, lr=learning_rate)
+    adam = functools.partial(torch.optim.Adam, lr=learning_rate)
     budget = Budget(steps=6 * rounds, batch_size=32, optimizer=adam, steps_per_round=6)
-    recipe = RECIPES["learn2mix"].vary(mixing_rate=mixing_rate)
-    return live.RecipeSession(recipe, data.digits(20), budget, pace=pace)
+    return live.RecipeSession(
+        RECIPES["learn2mix"].vary(mixing_rate=mixing_rate), data.digits(20), budget, pace=pace
+    )
 
 
 def panel(**options) -> live.LivePanel:
     """Start, pause, step and steer learn2mix on the ten digits; nothing trains before a button is pressed."""
-    names = [f"digit {k}" for k in range(10)]
     controls = {
         "learning_rate": widgets.log_slider("learning rate", 0.001, 1e-4, 0.1),
-        "mixing_rate": widgets.slider("mixing rate (part of the way per round)", 0.1, 0.0, 1.0, 0.05),
+        "mixing_rate": widgets.slider(RATE, 0.1, 0.0, 1.0, 0.05),
     }
-    title = "Ten digits learn: who gets the next batch?"
     return live.LivePanel(
-        lambda values: session(**values, **options), names, controls=controls, title=title, still_rounds=40
-    )
+        lambda values: session(**values, **options), [f"digit {k}" for k in range(10)],
+        controls=controls, title="Ten digits learn: who gets the next batch?", still_rounds=40,
+    )  # fmt: skip
