@@ -123,7 +123,9 @@ def test_wrong_stops_hear_why(function, said):
     [
         ("03.2", 0.01, "share in the clinic"),
         ("03.2", 0.99, "healthy"),
-        ("03.2", 50, "from 0 to 1"),
+        ("03.2", 25, "from 0 to 1"),
+        ("03.2", 0.5, "half-and-half"),
+        ("03.2", 0.75, "in a batch"),
         ("03.4", 1.04, "new children"),
         ("03.4", 5.82, "upper end"),
         ("03.4", 1.18, "root of the sum"),
@@ -138,6 +140,6 @@ def test_wrong_numbers_hear_why(key, number, said):
 
 
 def test_right_numbers_pass():
-    passes("03.2", 0.5)
+    passes("03.2", 0.25)
     passes("03.4", 3 - 2.776 * 2.5**0.5 * (1 / 5 + 150 / 700) ** 0.5)
     passes("03.5", 9)

@@ -42,17 +42,19 @@ ask_function(
 
 ask_number(
     "03.2",
-    0.5,
+    0.25,
     0.01,
     because="The start has to fit the batches that the loss sees, not the children of the clinic.",
     hints=[
         "Take a model that says the same p to everybody. Which p has the smallest loss on these batches?",
-        "In each batch half of the children are ill.",
+        "In each batch a quarter of the children are ill.",
     ],
     slips={
         0.01: "this is the share in the clinic. The loss never sees it: it sees the batches.",
         0.99: "this is the share of the healthy in the clinic. What does the loss see?",
-        50: "write the share as a number from 0 to 1.",
+        0.75: "this is the share of the healthy in a batch.",
+        0.5: "this would fit half-and-half batches.",
+        25: "write the share as a number from 0 to 1.",
     },
     name="the share",
 )
