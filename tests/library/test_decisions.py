@@ -939,6 +939,10 @@ def test_validation_scores_that_do_not_fit_are_refused(tune, outputs, y, error, 
             lambda: alert_budget(torch.zeros(3, 3), 0.1),
             r"outputs must hold a score per class, shape \(N, 2\)",
         ),
+        (
+            lambda: argmax().decide(torch.zeros(3, 1)),
+            r"outputs must hold a score per class, shape \(N, K\) with K >= 2, got \(3, 1\)",
+        ),
         (lambda: threshold(-0.1), r"probability must (lie|be) in \[0, 1\], got -0.1"),
         (lambda: threshold(NAN), r"probability must (lie|be) in \[0, 1\], got nan"),
         (
