@@ -598,6 +598,14 @@ def test_tuned_tau_takes_the_smallest_of_equals_and_any_function():
     assert (last.adjust.offset == 0).all() or last.adjust.offset[2] > 0
 
 
+def test_tuned_tau_leaves_a_class_without_training_share_where_it_is():
+    """Its log prior is -inf, and 0 * inf is no number."""
+    outputs, y = scores(300, 3)
+    found = tune_tau(outputs, y, [0.9, 0.1, 0.0])
+    assert found.says != "tau 0" and found.adjust.offset[1] != 0
+    assert found.adjust.offset[2] == 0 and torch.isfinite(found.adjust.offset).all()
+
+
 def test_tuned_tau_may_undo_weights_that_went_too_far():
     """Scores of a network whose weights favoured the rare classes too much: accuracy wants tau below 0."""
     outputs, y = scores(2_000, 4)

@@ -473,6 +473,7 @@ def lacking(seed):
         ({"metrics": ("squared_error",)}, ValueError, "must fit a classification task, got 'squared_error'"),
         ({"tune_metric": "f2"}, ValueError, "metrics must be names"),
         ({"workers": 0}, ValueError, "workers must be >= 1"),
+        ({"at": (1.5,)}, ValueError, r"at must lie in \(0, 1\], got 1.5"),
         ({"make_task": lambda: make_cancer()}, TypeError, "callable with a seed alone"),
         ({"make_task": None}, TypeError, "make_task must be a function"),
         ({"make_task": lambda seed: 3}, TypeError, "make_task must return a Task, got int"),

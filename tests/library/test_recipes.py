@@ -268,6 +268,18 @@ def test_importance_composes_with_weights_and_with_a_first_probability(digits):
     torch.testing.assert_close(run.weight.double() * run.sampler.probability, own.double() * first)
 
 
+def test_importance_leaves_out_what_is_never_drawn(digits):
+    """1 / (N q) of an example with q = 0 must not make a NaN of the class shares."""
+
+    def half(run):
+        first = (torch.arange(len(run.train.x)) % 2).double()
+        return recipes.by_example(run, first / first.sum())
+
+    run, _ = finished(replace(RECIPES["importance"], batches=half), digits)
+    assert (run.sampler.probability[::2] == 0).all() and (run.weight[::2] == 0).all()
+    assert torch.isfinite(run.weight).all() and run.trained_prior.sum().item() == pytest.approx(1)
+
+
 @pytest.mark.parametrize("scored_by", ["itself", "reference"])
 def test_curriculum_draws_only_easy_examples_from_the_first_round_on(scored_by, digits):
     budget = Budget(steps=100, batch_size=20, steps_per_round=20)
@@ -303,6 +315,15 @@ def test_alternating_shows_one_class_per_batch_and_all_classes_in_turn(digits):
     seen = [run.train.group[rows].unique().tolist() for rows in run.sampler]
     assert all(len(classes) == 1 for classes in seen)
     assert seen[0] == seen[1] and seen[2] == seen[3] and seen[0] != seen[2]
+
+
+def test_the_order_of_alternating_classes_has_a_stream_of_its_own(digits):
+    """Neither the same for every seed, nor drawn with the numbers that shuffle the examples."""
+    orders = [start(RECIPES["alternating"], digits, BUDGET, seed).sampler.mix.argmax(1) for seed in (0, 1)]
+    assert not torch.equal(*orders)
+    run = start(RECIPES["alternating"], digits, BUDGET)
+    generator = torch.Generator().manual_seed(run.streams["sampler"])
+    assert not torch.equal(run.sampler.mix.argmax(1)[:10], torch.randperm(10, generator=generator))
 
 
 def test_class_weights_are_inverse_frequencies_by_hand(numbers):

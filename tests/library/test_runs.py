@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import inspect
 from dataclasses import replace
 from functools import partial
 
@@ -342,6 +343,48 @@ def test_vary_refuses_what_no_part_has_and_lists_what_there_is():
         RECIPES["focal"].vary(feedback={"gamma": 1.0})
     with pytest.raises(TypeError, match=r"dataclasses.replace"):
         RECIPES["focal"].vary(loss=poly1)
+
+
+def test_vary_offers_no_reduction_and_no_catch_all():
+    """The loop chooses the reduction, and *args or **options have no value that could be put in their place."""
+
+    def blurred(outputs, y, *more, reduction="mean", width=1.0, **options):
+        return F.cross_entropy(outputs / width, y, reduction=reduction)
+
+    row = Recipe("blurred", loss=blurred)
+    assert row.vary(width=2.0).loss.keywords == {"width": 2.0}
+    for name in ("reduction", "more", "options"):
+        with pytest.raises(TypeError, match=f"no parameter '{name}'; it has .*width"):
+            row.vary(**{name: None})
+
+
+def test_defaults_are_those_of_the_papers_and_of_the_recorded_results():
+    """Another default would move the numbers of every lesson without a word."""
+    defaults = {
+        "focal": {"gamma": 2.0}, "effective_number": {"beta": 0.999}, "label_smoothing": {"label_smoothing": 0.1},
+        "logit_adjustment": {"tau": 1.0}, "posthoc_adjustment": {"tau": 1.0}, "tau_norm": {"tau": 1.0},
+        "ldam": {"max_margin": 0.5, "start": 0.8, "power": 1.0}, "mixup": {"concentration": 0.2},
+        "smote": {"k_neighbors": 5}, "class_weights": {"power": 1.0}, "weighted_sampler": {"power": 1.0},
+        "power_mix": {"q": 0.5}, "prioritised": {"group": None, "factor": 4.0}, "crt": {"start": 0.7},
+        "auxiliary": {"group": None, "strength": 1.0}, "augmentation": {"strength": 1.0},
+        "importance": {"uniform_share": 0.2, "score": "gradient_bound"},
+        "curriculum": {"start": 0.3, "full_at": 0.7, "balanced": False, "scored_by": "itself"},
+        "alternating": {"steps_per_visit": 1, "order": "shuffled"},
+        "learn2mix": {"mixing_rate": 0.1, "loss_from": "round", "floor": 0.0, "smoothing": 0.0},
+        "group_dro": {"step": 0.5, "first": "uniform"}, "cdb": {"tau": 1.0, "act": "weights"},
+        "excess_loss_mix": {"step": 1.0, "smoothing": 1e-3},
+    }  # fmt: skip
+    for name, expected in defaults.items():
+        found = {}
+        for field in recipes.parameters.FILLED:
+            for parameter, (path, *_) in recipes.parameters.paths(
+                getattr(RECIPES[name], field), field
+            ).items():
+                part = getattr(RECIPES[name], field)
+                for step in path:
+                    part = inspect.signature(part).parameters[step].default
+                found[parameter] = part
+        assert {key: found[key] for key in expected} == expected, name
 
 
 def test_vary_asks_which_part_is_meant_where_two_have_the_name():
