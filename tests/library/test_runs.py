@@ -313,10 +313,16 @@ def test_the_table_prints_what_a_part_says(blobs):
     def undocumented(outputs, y, reduction="mean"):
         return poly1(outputs, y, reduction=reduction)
 
-    table = recipes.table(
-        [Recipe("one", loss=partial(hard)), Recipe("two", loss=undocumented), Recipe("three")]
-    )
-    assert table["loss"].tolist() == ["twice as hard", "undocumented", "1"]
+    def documented(outputs, y, reduction="mean"):
+        """Flat at the ends.
+
+        And more that a table has no place for.
+        """
+        return poly1(outputs, y, reduction=reduction)
+
+    losses = {"one": partial(hard), "two": undocumented, "three": documented}
+    table = recipes.table([Recipe(name, loss=loss) for name, loss in losses.items()] + [Recipe("four")])
+    assert table["loss"].tolist() == ["twice as hard", "undocumented", "Flat at the ends.", "1"]
 
 
 # ---- vary ---------------------------------------------------------------------------------------------------
