@@ -216,7 +216,7 @@ def explorer() -> widgets.Explorer:
     """Three controls: optimiser, batch size, and the start of the output bias."""
     controls = {
         "optimizer": widgets.choice("optimiser", list(RATES), "Adam"),
-        "batch_size": widgets.choice("batch size (children)", [32, 128, 512], 128),
+        "batch_size": widgets.slider("batch size (children)", 128, 32, 512, 96),
         "start": widgets.choice("start of the bias", [(text, name) for name, text in STARTS.items()]),
     }
     title = "Does a falling loss mean that the ill are learned?"
