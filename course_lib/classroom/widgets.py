@@ -87,11 +87,12 @@ def _inside(label: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"value of {label!r} must lie between {low} and {high}, got {value}")
 
 
-def choice(label: str, options: Sequence, value=None) -> Control:
-    """A drop-down list; options are values or (text, value) pairs, the first one chosen unless `value` is."""
-    menu = ipywidgets.Dropdown(options=options, description=label)
+def choice(label: str, options: Sequence | Mapping, value=None) -> Control:
+    """A drop-down list of values, or of value -> text; the first one is chosen unless `value` is."""
+    values = list(options)
+    texts = options.values() if isinstance(options, Mapping) else map(str, values)
+    menu = ipywidgets.Dropdown(options=list(zip(texts, values, strict=True)), description=label)
     if value is not None:
-        values = [option[1] if isinstance(option, tuple) else option for option in options]
         if value not in values:
             raise ValueError(f"value of {label!r} must be one of {values}, got {value!r}")
         menu.value = value

@@ -423,7 +423,7 @@ def test_controls_hold_what_they_are_given():
     rate = widgets.log_slider("learning rate", 0.01, 1e-4, 1.0)
     assert rate.value == 0.01 and (rate.min, rate.max) == (pytest.approx(-4), 0)
     assert widgets.choice("optimiser", ["SGD", "Adam"]).value == "SGD"
-    assert widgets.choice("optimiser", [("plain", 1), ("adaptive", 2)], value=2).value == 2
+    assert widgets.choice("optimiser", {1: "plain", 2: "adaptive"}, value=2).value == 2
     assert widgets.toggle("start from the prior", True).value is True
 
 

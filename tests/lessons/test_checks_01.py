@@ -4,15 +4,8 @@ import pytest
 import torch
 
 from course_lib.classroom import checks
-from course_lib.classroom.checks import NotYet
 from course_lib.classroom.lessons.lesson_01.checks import some_answers, some_table
-
-
-def refused(key, *given):
-    with pytest.raises(NotYet) as caught:
-        checks.require(key, *given)
-    return str(caught.value)
-
+from tests.lessons.answers import refused
 
 # ---- 01.1: count ----
 

@@ -4,8 +4,6 @@ import pytest
 import torch
 
 from course_lib import decisions
-from course_lib.classroom import checks
-from course_lib.classroom.checks import NotYet
 from course_lib.classroom.lessons.lesson_02.checks import (
     at_budget,
     best_threshold,
@@ -17,18 +15,8 @@ from course_lib.classroom.lessons.lesson_02.checks import (
     some_probabilities,
     some_visitors,
 )
+from tests.lessons.answers import passes, refused
 from tests.lessons.books import NOTEBOOKS, read
-
-
-def refused(key, *given):
-    with pytest.raises(NotYet) as caught:
-        checks.require(key, *given)
-    return str(caught.value)
-
-
-def passes(key, *given):
-    for _ in range(5):  # fresh input every time
-        checks.require(key, *given)
 
 
 def scores_of(p):

@@ -217,7 +217,7 @@ def explorer() -> widgets.Explorer:
     controls = {
         "optimizer": widgets.choice("optimiser", list(RATES), "Adam"),
         "batch_size": widgets.slider("batch size (children)", 128, 32, 512, 96),
-        "start": widgets.choice("start of the bias", [(text, name) for name, text in STARTS.items()]),
+        "start": widgets.choice("start of the bias", STARTS),
     }
     title = "Does a falling loss mean that the ill are learned?"
     return widgets.Explorer(compute, draw, describe, controls, table=table, title=title, continuous=False)

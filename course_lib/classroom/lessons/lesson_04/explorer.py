@@ -127,9 +127,7 @@ def explorer() -> widgets.Explorer:
     """Three controls: the batch size, what a batch's loss is divided by, and how many visitors are ill."""
     controls = {
         "batch_size": widgets.log_slider("batch size M (visitors)", 16, 4, 512, per_decade=1 / np.log10(2)),
-        "divide_by": widgets.choice(
-            "a batch's loss is divided by", [(text, name) for name, text in DIVISORS.items()]
-        ),
+        "divide_by": widgets.choice("a batch's loss is divided by", DIVISORS),
         "ill_of_100": widgets.slider("ill visitors (of 100)", 2, 1, 50, 1),
     }
     return widgets.Explorer(

@@ -165,7 +165,7 @@ def explorer() -> widgets.Explorer:
     controls = {
         "gamma": widgets.slider("gamma", 2.0, 0.0, 5.0, 0.5),
         "noise": widgets.slider("wrong labels (of 100 healthy)", 2, 0, 10, 1),
-        "model": widgets.choice("the model is", [(text, name) for name, text in MODELS.items()]),
+        "model": widgets.choice("the model is", MODELS),
     }
     return widgets.Explorer(
         compute, draw, describe, controls, table=table, title="Whose gradient grows with gamma?"

@@ -182,7 +182,7 @@ def explorer() -> widgets.Explorer:
     controls = {
         "members": widgets.slider("ill people on an island (training part)", 3, 2, 10, 1),
         "k": widgets.slider("k, the neighbours to choose from", 5, 1, 7, 1),
-        "order": widgets.choice("what comes first", [(text, name) for name, text in ORDERS.items()]),
+        "order": widgets.choice("what comes first", ORDERS),
     }
     return widgets.Explorer(
         compute,

@@ -177,8 +177,8 @@ def explorer() -> widgets.Explorer:
     """Four controls: how long a visit is, the order of the digits, the norm layer, and the step that is looked at."""
     controls = {
         "visit": widgets.choice("length of a visit (batches)", VISITS, 20),
-        "order": widgets.choice("order of the digits", [(text, name) for name, text in ORDERS.items()]),
-        "norm": widgets.choice("norm layer", [(text, name) for name, text in NORMS.items()]),
+        "order": widgets.choice("order of the digits", ORDERS),
+        "norm": widgets.choice("norm layer", NORMS),
         "step": widgets.slider("look after step", STEPS, EVERY, STEPS, EVERY),
     }
     return widgets.Explorer(
