@@ -71,4 +71,4 @@ def test_sentence_and_table_agree():
     rows = table(result).set_index("kind")
     assert rows.visitors.sum() == 1000 and rows["share now, %"].sum() == pytest.approx(100, abs=0.2)
     assert f"wrong label {result.share[WRONG]:.0%}" in describe(result)
-    assert f"Before: ill, hard {before.share[HIDDEN]:.0%}" in describe(result, before)
+    assert f"Before: hard ill {before.share[HIDDEN]:.0%}" in describe(result, before)

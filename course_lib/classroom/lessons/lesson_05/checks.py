@@ -65,7 +65,7 @@ ask_letter(
     because="The loss sees only p of the label that was written down. A wrong label has the smallest p of all.",
     hints=[
         "Which visitors have a small p of the label that was written down?",
-        "Set the explorer to gamma 2, 2 wrong labels, frozen, and open its table.",
+        "Set the explorer to gamma 2, 5 wrong labels, frozen, and open its table.",
     ],
 )
 

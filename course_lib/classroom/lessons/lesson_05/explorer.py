@@ -10,13 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.optimize import minimize
 from scipy.special import log_expit
 
 from course_lib.classroom import plots, widgets
 
 HEALTHY, CLEAR, HIDDEN, WRONG = range(4)
-KINDS = ("healthy", "ill, easy", "ill, hard", "wrong label")
+KINDS = ("healthy", "easy ill", "hard ill", "wrong label")
 COLORS, MARKERS = (plots.HEALTHY, plots.ILL, plots.ILL, plots.INK), ("o", "v", "^", "s")
 VISITORS, EACH_ILL = 1000, 20
 FROZEN, TRAINED = "frozen", "trained"
@@ -110,7 +111,7 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     left, right = fig.add_axes((0.07, 0.14, 0.47, 0.66)), fig.add_axes((0.685, 0.14, 0.24, 0.66))
     fig.suptitle(
         f"gamma {result.gamma:g}, {MODELS[result.model]}: hard ill {result.share[HIDDEN]:.0%}, "
-        f"wrong labels {result.share[WRONG]:.0%} of the gradient",
+        f"wrong labels {result.share[WRONG]:.0%} of all pulls",
         x=0.01, y=0.98, ha="left", fontsize=13.5,
     )  # fmt: skip
     for kind, (color, marker) in enumerate(zip(COLORS, MARKERS)):
@@ -128,9 +129,12 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
         if ghost is not None:
             right.plot(ghost.share[kind], kind, "D", markerfacecolor="white", color=plots.INK, markersize=8)
         right.text(1.02, kind, f"{result.share[kind]:.0%}", va="center", fontsize=13)
+    dots = zip(COLORS, MARKERS, KINDS)
+    signs = [Line2D([], [], color=c, marker=m, linestyle="", alpha=0.65, label=k) for c, m, k in dots]
+    left.legend(handles=signs, loc="lower right", fontsize=11)
     left.set(xlabel="first measurement", ylabel="second measurement", xlim=(-4, 9), ylim=(-4, 4))
-    left.set_title("a dot's area: the visitor's share of the gradient", fontsize=12)
-    right.set(xlim=(0, 1), ylim=(3.6, -0.6), xlabel="share of the gradient", xticks=[0, 0.5, 1])
+    left.set_title("a dot's area: the visitor's share of all pulls", fontsize=12)
+    right.set(xlim=(0, 1), ylim=(3.6, -0.6), xlabel="share of all pulls", xticks=[0, 0.5, 1])
     right.set_yticks(range(4), KINDS, fontsize=13)
     marks = "black line: plain" if ghost is None else "black line: plain, diamond: before"
     right.set_title(marks, fontsize=12)
@@ -142,11 +146,11 @@ def describe(result: Result, previous: Result | None = None) -> str:
     parts = ", ".join(f"{name} {share:.0%}" for name, share in zip(KINDS, result.share))
     said = (
         f"Gamma {result.gamma:g}, {result.noise} of 100 healthy visitors with a wrong label, {MODELS[result.model]}. "
-        f"Shares of the gradient: {parts}."
+        f"Shares of all pulls: {parts}."
     )
     if previous is None:
         return said
-    return f"{said} Before: ill, hard {previous.share[HIDDEN]:.0%}, wrong label {previous.share[WRONG]:.0%}."
+    return f"{said} Before: hard ill {previous.share[HIDDEN]:.0%}, wrong label {previous.share[WRONG]:.0%}."
 
 
 def table(result: Result) -> pd.DataFrame:
