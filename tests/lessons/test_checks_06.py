@@ -1,5 +1,8 @@
 """Exercises of lesson 06: right answers in another form pass, typical wrong ones hear what is meant for them."""
 
+from pathlib import Path
+
+import nbformat
 import pytest
 import torch
 from imblearn.over_sampling import SMOTE
@@ -11,6 +14,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from course_lib.classroom import checks
 from course_lib.classroom.lessons.lesson_06.checks import new_points, repaired
 from tests.lessons.answers import passes, refused
+
+LESSON = Path(__file__).parents[2] / "notebooks" / "06_smote.ipynb"
 
 
 def by_loop(ill, k, base, choice, gap):
@@ -104,7 +109,22 @@ def test_two_islands_land_in_the_circle_and_one_does_not():
 
 def test_repaired_p_passes_by_logarithms():
     passes("06.5", lambda p, kept: torch.sigmoid(torch.logit(p) + torch.tensor(kept).log()))
+    passes("06.5", lambda p, kept: kept * p / (1 - p) / (1 + kept * p / (1 - p)))
     assert repaired(torch.tensor(10 / 59), 0.1).item() == pytest.approx(0.02, abs=1e-4)
+
+
+def the_answer_of_the_lesson():
+    [cell] = [c for c in nbformat.read(LESSON, 4).cells if c.source.startswith("def our_repaired")]
+    room = {}
+    exec(cell.source.split("repaired = checks")[0], room)
+    return room["our_repaired"]
+
+
+@pytest.mark.parametrize("function", [repaired, the_answer_of_the_lesson()], ids=["check", "lesson"])
+def test_a_sure_p_stays_sure_when_the_odds_are_repaired(function):
+    """A saturated network says exactly 1, and its odds would be infinite."""
+    sure = torch.tensor([0.0, 1.0])
+    assert function(sure, 1 / 49).tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(

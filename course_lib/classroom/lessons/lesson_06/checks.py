@@ -153,8 +153,8 @@ def p_and_kept() -> tuple[Tensor, float]:
 
 
 def repaired(p, kept):
-    odds = kept * p / (1 - p)
-    return odds / (1 + odds)
+    ill = kept * p  # ill : 1 - p are the repaired odds; as a ratio they would be infinite at p = 1
+    return ill / (ill + (1 - p))
 
 
 ask_function(
@@ -163,8 +163,8 @@ ask_function(
     p_and_kept,
     because="Dropping healthy people divided their number by 1 / kept, and the odds grew by the same factor.",
     hints=[
-        "The odds are p / (1 - p). The repaired odds are `kept` times as large.",
-        "From odds back to p: odds / (1 + odds).",
+        "The odds are p : 1 - p. The first number becomes `kept` times as large.",
+        "From odds back to p: 1 : 49 is 1 / (1 + 49), so the first number is divided by the sum of both.",
     ],
     slips={
         "you multiplied p. The rule holds for the odds, p / (1 - p).": lambda p, kept: kept * p,
