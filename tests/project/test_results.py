@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from course_lib.data import downloads
+from course_lib.metrics import t_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "data" / "results"
@@ -68,3 +69,22 @@ def test_an_unknown_part_is_refused_with_the_names_there_are(study, monkeypatch,
     with pytest.raises(SystemExit):
         study[0].main()
     assert "PART must be one of mean_estimation, wine" in capsys.readouterr().err
+
+
+def test_the_verdicts_of_the_page_are_those_of_the_files(study):
+    """`python data/results/verdicts.py` writes them."""
+    verdicts = importlib.import_module("verdicts")
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    assert verdicts.written(page) == page
+    said = {case.claim for case in verdicts.CASES}
+    assert said == set(verdicts.WORDS)
+
+
+def test_a_verdict_row_is_what_differences_gives(study):
+    """By hand: the paired t-interval of ten fresh data sets."""
+    verdicts = importlib.import_module("verdicts")
+    table = pd.read_csv(RESULTS / "mean_estimation.csv").query("metric == 'squared_error' and at == 0.25")
+    side = table.pivot(index="seed", columns="recipe", values="value")
+    mean, low, high = t_interval(side.learn2mix - side.plain)
+    line = verdicts.row(verdicts.Case("C4", "mean_estimation", 0.25))
+    assert f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" in line and "| better |" in line

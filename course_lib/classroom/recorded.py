@@ -1,0 +1,23 @@
+"""The recorded long runs of data/results, for lessons that show what no laptop computes in an hour."""
+
+import pandas as pd
+
+from course_lib.classroom.tools.files import ROOT, shown
+
+RESULTS = ROOT / "data" / "results"
+
+
+def read(name: str, metric: str = "squared_error") -> pd.DataFrame:
+    """One part of the recorded study as `experiments.compare` made it, one metric, each network at each moment `at`.
+
+    name  of a file in data/results without ".csv", whatever folder the notebook lies in
+
+    Raises ValueError for a name without a file, or a metric that it does not hold, and lists those there are.
+    """
+    names = sorted(path.stem for path in RESULTS.glob("*.csv"))
+    if name not in names:
+        raise ValueError(f"name must be one of {', '.join(names)} (files in {shown(RESULTS)}), got {name!r}")
+    table = pd.read_csv(RESULTS / f"{name}.csv")
+    if metric not in set(table.metric):
+        raise ValueError(f"metric must be one of {', '.join(sorted(set(table.metric)))}, got {metric!r}")
+    return table[table.metric == metric]
