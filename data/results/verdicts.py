@@ -44,7 +44,7 @@ WORDS = {
         "plain training is still falling (see C7); on wine the interval holds 0."
     ),
     "C5": (
-        "**Does not hold.** No network of the paper's budget is detectably below least squares, and on wine it is above "
+        "**Does not hold.** learn2mix is never detectably below least squares, and on wine it is above "
         "the training mean too."
     ),
     "C6": (
@@ -53,8 +53,8 @@ WORDS = {
         "above 32 components (12.5)."
     ),
     "C7": (
-        "**Does not hold** for the regressions. At twenty times the paper's rate the validation error of plain training "
-        "stops falling on two of three sets (on California it still falls, in favour of plain), and the gain is gone or "
+        "**Does not hold** for the regressions. At twenty times the paper's rate the validation error of plain "
+        "stops falling on two of three sets (on California it falls still), and the gain is gone or "
         "turned round. For reconstructions it was not asked: plain training was still falling."
     ),
 }
