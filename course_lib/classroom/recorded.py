@@ -1,10 +1,10 @@
 """The recorded long runs of data/results, for lessons that show what no laptop computes in an hour."""
 
+from pathlib import Path
+
 import pandas as pd
 
-from course_lib.classroom.tools.files import ROOT, shown
-
-RESULTS = ROOT / "data" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "data" / "results"
 
 
 def read(name: str, metric: str = "squared_error") -> pd.DataFrame:
@@ -16,7 +16,7 @@ def read(name: str, metric: str = "squared_error") -> pd.DataFrame:
     """
     names = sorted(path.stem for path in RESULTS.glob("*.csv"))
     if name not in names:
-        raise ValueError(f"name must be one of {', '.join(names)} (files in {shown(RESULTS)}), got {name!r}")
+        raise ValueError(f"name must be one of {', '.join(names)} (files in data/results), got {name!r}")
     table = pd.read_csv(RESULTS / f"{name}.csv")
     if metric not in set(table.metric):
         raise ValueError(f"metric must be one of {', '.join(sorted(set(table.metric)))}, got {metric!r}")

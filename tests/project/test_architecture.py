@@ -43,6 +43,7 @@ INSIDE = {
         "live",
         "judges",
         "checks",
+        "recorded",
         "lessons",
         "tools",
     ],
