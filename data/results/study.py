@@ -28,6 +28,16 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def stamped(table, command: str):
+    """The table, and what it was made by."""
+    table["python"] = platform.python_version()
+    for package in PACKAGES:
+        table[package] = version(package)
+    table["processor"], table["date"] = processor(), datetime.now(UTC).strftime("%Y-%m-%d")
+    table["command"] = command
+    return table
+
+
 def record(name: str, quick: bool, workers: int):
     """The table of a part, with what it was made by."""
     from settings import PARTS  # after the environment is set
@@ -42,12 +52,7 @@ def record(name: str, quick: bool, workers: int):
             tune=part.tune, tune_metric=part.tune_metric, at=part.at, workers=workers, cache=KEEP,
         )  # fmt: skip
     table.insert(0, "part", name)
-    table["python"] = platform.python_version()
-    for package in PACKAGES:
-        table[package] = version(package)
-    table["processor"], table["date"] = processor(), datetime.now(UTC).strftime("%Y-%m-%d")
-    table["command"] = f"python data/results/study.py {'--quick ' if quick else ''}{name}"
-    return table
+    return stamped(table, f"python data/results/study.py {'--quick ' if quick else ''}{name}")
 
 
 def main() -> None:

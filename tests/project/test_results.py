@@ -9,6 +9,7 @@ import pytest
 
 from course_lib.data import downloads
 from course_lib.metrics import t_interval
+from course_lib.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "data" / "results"
@@ -18,16 +19,16 @@ SAYS = ["python", "torch", "scikit-learn", "processor", "date", "command", "budg
 
 @pytest.fixture(scope="module")
 def study():
-    """The two modules beside the results."""
+    """The modules beside the results."""
     sys.path.insert(0, str(RESULTS))
     try:
-        yield importlib.import_module("study"), importlib.import_module("settings")
+        yield [importlib.import_module(name) for name in ("study", "settings", "atlas")]
     finally:
         sys.path.remove(str(RESULTS))
 
 
 def recorded():
-    return sorted(RESULTS.rglob("*.csv"))
+    return sorted(file for file in RESULTS.rglob("*.csv") if file.stem != "atlas")
 
 
 @pytest.mark.parametrize("file", recorded(), ids=lambda file: str(file.relative_to(RESULTS)))
@@ -52,7 +53,7 @@ def test_a_recorded_row_comes_out_again(study, name, monkeypatch, tmp_path):
         if not beside.is_dir():
             pytest.skip("the wine table is not here, and tests download nothing")
         monkeypatch.setenv("COURSE_DATA_DIR", str(beside))
-    script, settings = study
+    script, settings, _ = study
     part = settings.PARTS[name]
     rows = [row for row in part.chosen if getattr(row, "name", row) in ("learn2mix", "least squares")]
     short = settings.replace(part, chosen=rows)
@@ -62,6 +63,30 @@ def test_a_recorded_row_comes_out_again(study, name, monkeypatch, tmp_path):
     before = pd.read_csv(RESULTS / "quick" / f"{name}.csv").set_index(RUN).value
     assert len(again) > 30
     assert again.to_dict() == pytest.approx(before.loc[again.index].to_dict(), rel=1e-3)
+
+
+def test_the_atlas_has_every_row_of_the_table_and_the_runs_of_every_entry(study):
+    atlas = study[2]
+    table = pd.read_csv(RESULTS / "atlas.csv", dtype={"python": str})
+    assert set(atlas.ENTRIES) == set(RECIPES) - {"plain"}
+    named = {(place, row) for row, places in atlas.ENTRIES.items() for place in places if place}
+    found = set(table[table.recipe != "plain"][["part", "recipe"]].itertuples(index=False, name=None))
+    assert found == named
+    assert table[SAYS].notna().all().all() and set(table.command) == {"python data/results/atlas.py"}
+    assert not set(atlas.SEARCHED) & set(table.seed)
+    assert (table.groupby(["part", "recipe"]).seed.nunique() == len(atlas.CONFIRMED)).all()
+
+
+@pytest.mark.parametrize(("setting", "row"), [("first steps", "smote"), ("long tail, 60 steps", "learn2mix")])
+def test_an_entry_of_the_atlas_comes_out_again(study, setting, row, monkeypatch, tmp_path):
+    atlas = study[2]
+    monkeypatch.setattr(atlas, "KEEP", tmp_path)
+    again = atlas.record(setting, [row], range(2))
+    before = pd.read_csv(RESULTS / "atlas.csv")
+    before = before[(before.part == setting) & (before.seed < 2)]
+    metric = atlas.SETTINGS[setting].metric
+    new, old = atlas.gains(again, metric, row), atlas.gains(before, metric, row)
+    assert new.to_dict() == pytest.approx(old.to_dict(), abs=2e-3)
 
 
 def test_an_unknown_part_is_refused_with_the_names_there_are(study, monkeypatch, capsys):
