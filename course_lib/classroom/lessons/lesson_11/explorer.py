@@ -15,7 +15,7 @@ from scipy import stats
 
 from course_lib.classroom import plots, widgets
 
-STUDIES, SPREAD = 1000, 4.7  # of one pair, in frauds of 100: what the lesson's copies of one method have
+STUDIES, SPREAD = 1000, 4.7  # of one pair, in frauds of 100: that of plain and its copy in the lesson
 SEEDS, MOST_LOOKS, SHOWN = (3, 5, 10, 20, 50), 20, 20
 BOLD, INTERVAL, HOLM = "bold", "interval", "holm"
 JUDGES = {
