@@ -19,7 +19,7 @@ from course_lib.recipes import RECIPES, Budget, start, train
 from course_lib.sampling import ClassMixBatchSampler
 from course_lib.training import SplitLoader, fit, prepare
 
-N, STEPS = 100_000, {64: 500, 1024: 100}
+N, STEPS = 100_000, {64: 500, 1024: 300}
 make_model = functools.partial(MLP, (30, 64, 2))
 adam = functools.partial(torch.optim.Adam, lr=1e-3)
 
@@ -43,7 +43,9 @@ def by_hand(batch_size: int) -> None:
     x, y, _ = task().train
     model = make_model()
     optimizer = adam(model.parameters())
-    for rows in torch.randperm(N)[: STEPS[batch_size] * batch_size].split(batch_size):
+    wanted = STEPS[batch_size] * batch_size
+    order = torch.cat([torch.randperm(N) for _ in range(-(-wanted // N))])
+    for rows in order[:wanted].split(batch_size):
         loss = F.cross_entropy(model(x.index_select(0, rows)), y.index_select(0, rows))
         optimizer.zero_grad()
         loss.backward()
