@@ -14,10 +14,15 @@ def read(name: str, metric: str = "squared_error") -> pd.DataFrame:
 
     Raises ValueError for a name without a file, or a metric that it does not hold, and lists those there are.
     """
-    names = sorted(path.stem for path in RESULTS.glob("*.csv"))
+    names = sorted(path.stem for path in RESULTS.glob("*.csv") if path.stem != "atlas")
     if name not in names:
         raise ValueError(f"name must be one of {', '.join(names)} (files in data/results), got {name!r}")
     table = pd.read_csv(RESULTS / f"{name}.csv")
     if metric not in set(table.metric):
         raise ValueError(f"metric must be one of {', '.join(sorted(set(table.metric)))}, got {metric!r}")
     return table[table.metric == metric]
+
+
+def read_atlas() -> pd.DataFrame:
+    """The recorded runs of the atlas (data/results/atlas.py), each setting with the one metric that it is judged by."""
+    return pd.read_csv(RESULTS / "atlas.csv")
