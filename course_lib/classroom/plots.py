@@ -43,6 +43,7 @@ from course_lib.classroom.style import (  # noqa: F401 (handed on)
     class_curves,
     direct_labels,
     look,
+    looks,
     mark,
     png,
     push_apart,
@@ -114,11 +115,10 @@ def roc_curves(
     fig, ax = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
     ax.plot([0, 1], [0, 1], color=REFERENCE, linestyle=DOTTED, linewidth=1.4)
     areas = {name: roc_auc_score(y, score) for name, score in curves.items()}
-    for name, score in curves.items():
+    for (name, score), style in zip(curves.items(), looks(curves), strict=True):
         wrong, found, _ = roc_curve(y, score)
-        style = look(name) if name else None
-        ax.plot(wrong, found, color=style.color if style else INK, linestyle=style.linestyle if style else "-",
-                label=f"{style.label}: AUC {areas[name]:.3f}" if style else None)  # fmt: skip
+        ax.plot(wrong, found, color=style.color if name else INK, linestyle=style.linestyle,
+                label=f"{style.label}: AUC {areas[name]:.3f}" if name else None)  # fmt: skip
     if len(curves) > 1:
         ax.legend(loc="lower right", handlelength=2.6)
     else:

@@ -1,15 +1,14 @@
 """How every figure of the course looks: colours by method, names at the curves, and words with every picture.
 
-Methods have a colour, a marker and a dash, looked up by the name of their recipe in `LOOKS`. Classes have
-another code: greys, the rarest (by convention the last) darkest, and their names beside them. Dotted grey
-lines are references.
+Methods have a colour, a marker and a dash, looked up by the name of their recipe in `LOOKS`. A row that is no method
+is a grey circle, as every other such row. Classes have another code: greys, the rarest (by convention the last)
+darkest, and their names beside them. Dotted grey lines are references.
 """
 
 import base64
 import html
 import io
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import matplotlib
@@ -29,6 +28,7 @@ BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
 ORANGE, PURPLE, VERMILLION = "#E69F00", "#CC79A7", "#D55E00"
 DASHED, DASHDOT, DOTTED = (0, (4, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1.2))
 LONG, DASHDOTDOT, LONGDOT = (0, (8, 2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2, 1, 2))
+NEUTRAL_DASHES = ("-", DASHED, DASHDOT, LONG, DASHDOTDOT, LONGDOT)  # dotted grey lines are references
 SIZE = (6.4, 3.6)  # inches
 CLASSES = LinearSegmentedColormap.from_list(
     "classes", ["#949494", ILL]
@@ -100,15 +100,27 @@ LOOKS: dict[str, Look] = {
 def look(name: str) -> Look:
     """The look of a method, by the name of its recipe, always the same for the same name.
 
-    A varied recipe, "learn2mix (mixing_rate=0.5)", has the look of its parent and its own name; any other name gets a
-    neutral grey, and one of a few markers and dashes.
+    A varied recipe, "learn2mix (mixing_rate=0.5)", has the look of its parent and its own name. All other names share
+    one neutral look, a grey circle: a shape that differed would seem to mean something.
     """
     parent, _, changes = name.partition(" (")
     if parent in LOOKS:
         known = LOOKS[parent]
         return known._replace(label=f"{known.label} ({changes}") if changes else known
-    number = zlib.crc32(name.encode())
-    return Look(NEUTRAL, "osD^v"[number % 5], ("-", DASHED, DASHDOT, LONG)[number % 4], name)
+    return Look(NEUTRAL, "o", "-", name)
+
+
+def looks(names: Iterable[str]) -> list[Look]:
+    """A look per name, for lines that share one figure: those without a method differ in their dashes, by their order.
+
+    Raises ValueError for more names without a method than there are dashes.
+    """
+    found, dashes = [look(name) for name in names], iter(NEUTRAL_DASHES)
+    if (neutral := sum(style.color == NEUTRAL for style in found)) > len(NEUTRAL_DASHES):
+        raise ValueError(
+            f"names must hold at most {len(NEUTRAL_DASHES)} that are no method: more lines look alike; got {neutral}"
+        )
+    return [style._replace(linestyle=next(dashes)) if style.color == NEUTRAL else style for style in found]
 
 
 def mark(ax: Axes, x: float, y: float, name: str) -> None:

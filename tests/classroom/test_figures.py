@@ -58,6 +58,16 @@ def test_dots_show_every_seed_and_the_mean(shown):
     )
 
 
+def test_the_mark_of_the_mean_covers_no_dot(shown):
+    plots.dots({"plain": [5.0] * 7, "Oskar": [5.0] * 7}, quantity="ill people found of 100")
+    ax = shown[0][0].axes[0]
+    unit = ax.transData.transform((0, 1))[1] - ax.transData.transform((0, 0))[1]  # pixels of a row, downwards
+    dots = [y for line in ax.lines if line.get_markersize() == 5 for y in line.get_ydata()]
+    radii = (12 + 5) / 2 * ax.figure.dpi / 72
+    assert len(dots) == 14
+    assert min(abs(y - row) for y in dots for row in (0, 1)) * abs(unit) >= radii
+
+
 def test_dots_take_a_table_and_names_of_ones_own(shown):
     plots.dots(
         pd.DataFrame({"batch 16": [0.1, 0.2], "batch 256": [0.5, 0.7]}, index=[7, 9]),

@@ -42,10 +42,38 @@ def test_a_varied_recipe_has_the_look_of_its_parent_and_its_own_name():
     assert varied._replace(label="") == parent._replace(label="")
 
 
-def test_a_name_of_ones_own_has_a_neutral_look_and_keeps_it():
-    mine = plots.look("poly1")
-    assert mine == plots.look("poly1") and mine.label == "poly1"
-    assert mine.color not in {look.color for look in plots.LOOKS.values()}
+def test_rows_that_are_no_method_share_one_marker_and_one_colour_that_no_method_has():
+    """Shapes by chance made readers look for a meaning."""
+    names = [
+        "poly1",
+        "noise 2.0",
+        "visitors, passes: 12",
+        "the best possible",
+        "Lena, 6 ill",
+        "Oskar",
+        "digit 8",
+        "",
+    ]
+    neutral = [plots.look(name) for name in names]
+    assert [look.label for look in neutral] == names
+    assert {(look.color, look.marker, look.linestyle) for look in neutral} == {(style.NEUTRAL, "o", "-")}
+    assert style.NEUTRAL not in {look.color for look in plots.LOOKS.values()}
+
+
+def test_lines_without_a_method_in_one_figure_differ_in_their_dashes_and_names(monkeypatch):
+    names = ["visits of 1", "plain", "visits of 20", "focal", "visits of 100"]
+    together = plots.looks(names)
+    neutral = [found for found in together if found.color == style.NEUTRAL]
+    assert len({found.linestyle for found in neutral}) == len({found.label for found in neutral}) == 3
+    assert [together[1], together[3]] == [plots.look("plain"), plots.look("focal")]
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda fig, alt: shown.append(fig))
+    plots.roc_curves(np.array([0, 0, 1, 1]), dict.fromkeys(names, np.array([0.1, 0.4, 0.3, 0.9])))
+    drawn = {line.get_label().split(":")[0]: line for line in shown[0].axes[0].get_legend().get_lines()}
+    dashes = {str(drawn[name]._unscaled_dash_pattern) for name in names if name.startswith("visits")}
+    assert len(dashes) == 3 and style.DOTTED not in style.NEUTRAL_DASHES
+    with pytest.raises(ValueError, match="at most 6 that are no method"):
+        plots.looks([f"row {k}" for k in range(7)])
 
 
 def test_the_class_looked_for_has_a_colour_that_no_method_has():
