@@ -1,7 +1,7 @@
 """Whole figures, one call each: drawn in house style, shown at once, with alt text written from the numbers.
 
 A title states the finding. Without one the function writes it from the numbers, so that a cell whose figure answers a
-vote does not give the answer away in its source.
+vote does not give the answer away in its source. Such a title names a method only when an interval clear of 0 bears it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,12 +33,14 @@ def dots(
     title: str = "",
     target: float | None = None,
     target_text: str = "",
+    lower_is_better: bool | None = None,
 ) -> None:
     """A row per method or setting: a dot per seed, the mean as a large mark with its number.
 
-    rows      name -> (seeds,); a table with a column per method will do
-    quantity  what the axis measures, with its unit ("ill people found of 100")
-    target    what right looks like, as a dotted line that says target_text
+    rows             name -> (seeds,); a table with a column per method will do
+    quantity         what the axis measures, with its unit ("ill people found of 100")
+    target           what right looks like, as a dotted line that says target_text
+    lower_is_better  written beside the quantity unless None
     """
     rows = {str(name): _numbers(f"rows[{name!r}]", values) for name, values in rows.items()}
     if not rows:
@@ -56,8 +58,10 @@ def dots(
         mark(ax, means[name], row, name)
         _beside(ax, row, form(means[name]))
     _rows_of(ax, [look(name).label for name in rows])
-    best = max(means, key=means.get)
-    title = title or sentence(f"{look(best).label} has the highest mean: {form(means[best])}")
+    if not title:
+        lowest, highest = form(min(means.values())), form(max(means.values()))
+        title = f"Means from {lowest} to {highest}" if len(means) > 1 else f"The mean is {highest}"
+    quantity += _direction(lower_is_better)
     ax.set_xlabel(quantity)
     ax.set_title(title, pad=20 if target is not None else None)
     seeds = "one seed" if all(len(v) == 1 for v in rows.values()) else "a dot per seed"
@@ -76,13 +80,16 @@ def paired_differences(
     title: str = "",
     matters: float | None = None,
     against: str = "plain",
+    lower_is_better: bool | None = None,
 ) -> None:
     """A row per method: its difference from `against`, paired by seed, with its 95 % interval.
 
-    differences  the table of `experiments.differences` (index: recipe; columns difference, low, high, and gaps where
-                 the differences of the single seeds are to be drawn as dots), or name -> (seeds,) differences
-    quantity     what is compared, as an axis says it ("ill people found of 100")
-    matters      a difference smaller than this would not matter: the band around 0 where it lies
+    differences      the table of `experiments.differences` (index: recipe; columns difference, low, high, and gaps
+                     where the differences of the single seeds are to be drawn as dots), or name -> (seeds,) differences
+    quantity         what is compared, as an axis says it ("ill people found of 100")
+    title            by default the largest difference that matters and whose interval, as printed, does not hold 0
+    matters          a difference smaller than this would not matter: the band around 0 where it lies
+    lower_is_better  written beside the quantity, and told by the default title, unless None
     """
     table = _as_table(differences)
     each = (
@@ -116,18 +123,30 @@ def paired_differences(
         _beside(ax, row, f"{form(mean)}\n[{form(low)}, {form(high)}]")
         said.append(f"{style.label} {form(mean)} [{form(low)}, {form(high)}]")
     _rows_of(ax, [look(str(name)).label for name in table.index])
-    if not title:
-        most = table.difference.abs().idxmax()
-        title = sentence(
-            f"{look(str(most)).label}: {form(table.difference[most])} against {look(against).label}"
-        )
-    ax.set_xlabel(f"{quantity}: difference from {look(against).label}")
+    title = title or _finding(table, form, matters or 0, look(against).label, lower_is_better)
+    ax.set_xlabel(f"{quantity}: difference from {look(against).label}{_direction(lower_is_better)}")
     ax.set_title(title, pad=22 if matters is not None else None)
     band = f" Less than {matters:g} would not matter." if matters is not None else ""
     show(
         fig,
         f"{stop(title)} Differences from {look(against).label} in {quantity}, paired by seed, with 95 % intervals: "
         f"{'; '.join(said)}.{band}",
+    )
+
+
+def _finding(table: pd.DataFrame, form, matters: float, against: str, lower_is_better: bool | None) -> str:
+    """What the intervals, as printed, bear: the largest difference that matters, or that there is none."""
+    low, high = (table[column].map(form).str.replace(",", "").astype(float) for column in ("low", "high"))
+    clear = table.difference[(low > 0) | (high < 0)]
+    if clear.empty:
+        return "No interval is clear of 0"
+    label, most = look(str(clear.abs().idxmax())).label, clear[clear.abs().idxmax()]
+    if abs(most) < matters:
+        return f"No difference of {matters:g} or more has an interval clear of 0"
+    if lower_is_better is None:
+        return sentence(f"{label}: {form(most)} against {against}")
+    return sentence(
+        f"{label} is {'better' if (most < 0) == lower_is_better else 'worse'} than {against}: {form(most)}"
     )
 
 
@@ -165,8 +184,7 @@ def bars(
     _target(ax, target, target_text)
     ax.margins(x=0.12)
     _rows_of(ax, [look(name).label for name in numbers])
-    most = max(numbers, key=numbers.get)
-    title = title or sentence(f"{look(most).label} has the most: {form(numbers[most])}")
+    title = title or f"From {form(min(numbers.values()))} to {form(max(numbers.values()))}"
     ax.set_xlabel(quantity)
     ax.set_title(title, pad=20 if target is not None else None)
     line = f" {target_text or 'Target'}: {form(target)}." if target is not None else ""
@@ -236,7 +254,17 @@ def _form(values, sign: bool = False):
     digits = (
         0 if largest >= 20 else 1 if largest >= 2 else 2 if largest >= 0.1 else 3 if largest >= 0.002 else 5
     )
-    return (f"{{:+,.{digits}f}}" if sign else f"{{:,.{digits}f}}").format
+    write = (f"{{:+,.{digits}f}}" if sign else f"{{:,.{digits}f}}").format
+
+    def form(value) -> str:
+        text = write(value)
+        return text if text.strip("+-0.") else text.lstrip("+-")  # what rounds to 0 has no sign
+
+    return form
+
+
+def _direction(lower_is_better: bool | None) -> str:
+    return "" if lower_is_better is None else f" ({'lower' if lower_is_better else 'higher'} is better)"
 
 
 def _beside(ax: Axes, row: int, text: str) -> None:

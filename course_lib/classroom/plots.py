@@ -141,10 +141,9 @@ def roc_curves(
             (min(max(0.3, alarms + 0.08), 0.42), place), va="center", fontsize=11, zorder=6,
             arrowprops={"arrowstyle": "-", "color": REFERENCE, "linewidth": 0.8, "relpos": (0, 0.5)},
         )  # fmt: skip
-    best = max(areas, key=areas.get)
     if not title and len(curves) > 1:
-        title = sentence(f"{look(best).label} has the largest area under the curve")
-    title = title or f"The area under the curve is {areas[best]:.2f}"
+        title = f"Areas under the curve from {min(areas.values()):.3f} to {max(areas.values()):.3f}"
+    title = title or f"The area under the curve is {areas[next(iter(areas))]:.2f}"
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), xlabel="false alarm rate", ylabel="recall", title=title)
     said = [
         f"{look(name).label if name else 'one curve'} with AUC {area:.3f}" for name, area in areas.items()

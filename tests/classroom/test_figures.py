@@ -1,5 +1,7 @@
 """Figures that a lesson makes with one call: what they draw, what they say of it, what they refuse."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -53,7 +55,7 @@ def test_dots_show_every_seed_and_the_mean(shown):
     assert at(fig.axes[0], 82) == 2  # a seed and the mean
     assert {"plain", "uniform mix", "5", "82", "the best possible"} <= set(texts(fig))
     assert alt == (
-        "Uniform mix has the highest mean: 82. ill people found of 100, a dot per seed, mean and range: plain 5, from "
+        "Means from 5 to 82. ill people found of 100, a dot per seed, mean and range: plain 5, from "
         "2 to 9; uniform mix 82, from 80 to 84. the best possible: 90."
     )
 
@@ -94,7 +96,56 @@ def test_paired_differences_draw_the_interval_of_the_table_and_the_seeds(shown):
     assert band.get_x() == -0.02 and band.get_width() == 0.04
     assert {"+0.050\n[+0.030, +0.070]", "less than 0.02 would not matter", "focal loss"} <= set(texts(fig))
     assert "learn2mix +0.050 [+0.030, +0.070]; focal loss -0.010 [-0.040, +0.020]" in alt
+    assert alt.startswith("Learn2mix: +0.050 against plain.")
     assert "Less than 0.02 would not matter." in alt and "better" not in alt
+
+
+def table(**rows):
+    """Name -> (difference, low, high)."""
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "title"),
+    [
+        ({"focal": (0.6, -1.2, 2.4)}, {}, "No interval is clear of 0"),
+        ({"focal": (9, -1, 19), "smote": (-5, -9, -1)}, {}, "SMOTE: -5.0 against plain"),
+        ({"focal": (9, -1, 19), "smote": (-5, -9, -1)}, {"lower_is_better": True}, "SMOTE is better than plain: -5.0"),
+        ({"smote": (-5, -9, -1)}, {"lower_is_better": False}, "SMOTE is worse than plain: -5.0"),
+        ({"cdb": (5, 1, 9)}, {"lower_is_better": True, "against": "uniform"}, "CDB is worse than uniform mix: +5.0"),
+        ({"smote": (0.5, 0.2, 0.8)}, {"matters": 1}, "No difference of 1 or more has an interval clear of 0"),
+        ({"smote": (5, 0.04, 9.96)}, {}, "No interval is clear of 0"),  # it is printed as [0.0, +10.0]
+        ({"smote": (1500, 1400, 1600)}, {}, "SMOTE: +1,500 against plain"),
+    ],
+)  # fmt: skip
+def test_a_title_claims_no_more_than_an_interval_clear_of_0_bears(shown, rows, said, title):
+    plots.paired_differences(table(**rows), quantity="recall", **said)
+    [(fig, alt)] = shown
+    assert fig.axes[0].get_title() == title and alt.startswith(f"{title}.")
+    if "lower_is_better" in said:
+        better = "lower" if said["lower_is_better"] else "higher"
+        assert fig.axes[0].get_xlabel().endswith(f"({better} is better)")
+
+
+def test_dots_without_intervals_name_no_winner(shown):
+    rows = {"plain": [13.5, 13.6], "constant": [0.7, 0.7]}
+    plots.dots(rows, quantity="squared error", lower_is_better=True)
+    plots.dots({"plain": [3.0]}, quantity="squared error")
+    (fig, alt), (_, single) = shown
+    assert alt.startswith("Means from 0.7 to 13.6. squared error (lower is better), a dot per seed")
+    assert fig.axes[0].get_xlabel() == "squared error (lower is better)"
+    assert single.startswith("The mean is 3.0.")
+
+
+def test_what_rounds_to_0_is_printed_without_a_sign(shown):
+    plots.paired_differences(table(focal=(-0.2, -3, 22), smote=(0.3, -0.4, -0.1)), quantity="recall")
+    plots.dots({"slope": [-3.1, -0.001], "other": [-0.04, -0.04]}, quantity="slope")
+    plots.bars({"a": -0.01, "b": 7.0}, quantity="recall")
+    assert "focal loss 0 [-3, +22]; SMOTE 0 [0, 0]" in shown[0][1]
+    assert "slope -1.6, from -3.1 to 0.0; other 0.0, from 0.0 to 0.0" in shown[1][1]
+    assert "a 0.0; b 7.0" in shown[2][1]
+    for fig, _ in shown:
+        assert not any(re.search(r"[-+]0(\.0*)?(?![.\d])", text) for text in texts(fig)), texts(fig)
 
 
 def test_paired_differences_of_seeds_have_the_t_interval(shown):
@@ -125,7 +176,7 @@ def test_several_curves_have_their_looks_and_areas(shown):
     y = np.array([0, 0, 1, 1])
     plots.roc_curves(y, {"plain": [0.1, 0.4, 0.3, 0.9], "focal": [0.1, 0.2, 0.3, 0.9]})
     [(fig, alt)] = shown
-    assert alt.startswith("Focal loss has the largest area under the curve.")
+    assert alt.startswith("Areas under the curve from 0.750 to 1.000.")
     assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == [
         "plain: AUC 0.750",
         "focal loss: AUC 1.000",
