@@ -143,11 +143,9 @@ def _finding(table: pd.DataFrame, form, matters: float, against: str, lower_is_b
     label, most = look(str(clear.abs().idxmax())).label, clear[clear.abs().idxmax()]
     if abs(most) < matters:
         return f"No difference of {matters:g} or more has an interval clear of 0"
-    if lower_is_better is None:
-        return sentence(f"{label}: {form(most)} against {against}")
-    return sentence(
-        f"{label} is {'better' if (most < 0) == lower_is_better else 'worse'} than {against}: {form(most)}"
-    )
+    told = {None: "against", True: "better than", False: "worse than"}
+    better = None if lower_is_better is None else (most < 0) == lower_is_better
+    return sentence(f"{label}: {form(most)}{'' if better is None else ','} {told[better]} {against}")
 
 
 def _as_table(differences) -> pd.DataFrame:
