@@ -135,8 +135,10 @@ def paired_differences(
 
 
 def _finding(table: pd.DataFrame, form, matters: float, against: str, lower_is_better: bool | None) -> str:
-    """What the intervals, as printed, bear: the largest difference that matters, or that there is none."""
+    """What the intervals, as printed, bear: the largest difference that matters, or that none does or is clear of 0."""
     low, high = (table[column].map(form).str.replace(",", "").astype(float) for column in ("low", "high"))
+    if (low.abs() < matters).all() and (high.abs() < matters).all():
+        return "Every interval lies in the grey band"
     clear = table.difference[(low > 0) | (high < 0)]
     if clear.empty:
         return "No interval is clear of 0"

@@ -113,7 +113,8 @@ def table(**rows):
         ({"focal": (9, -1, 19), "smote": (-5, -9, -1)}, {"lower_is_better": True}, "SMOTE: -5.0, better than plain"),
         ({"smote": (-5, -9, -1)}, {"lower_is_better": False}, "SMOTE: -5.0, worse than plain"),
         ({"cdb": (5, 1, 9)}, {"lower_is_better": True, "against": "uniform"}, "CDB: +5.0, worse than uniform mix"),
-        ({"smote": (0.5, 0.2, 0.8)}, {"matters": 1}, "No difference of 1 or more has an interval clear of 0"),
+        ({"smote": (0.5, 0.2, 1.2)}, {"matters": 1}, "No difference of 1 or more has an interval clear of 0"),
+        ({"smote": (1, 0.2, 1.8), "focal": (0, -1, 1)}, {"matters": 2}, "Every interval lies in the grey band"),
         ({"smote": (5, 0.04, 9.96)}, {}, "No interval is clear of 0"),  # it is printed as [0.0, +10.0]
         ({"smote": (1500, 1400, 1600)}, {}, "SMOTE: +1,500 against plain"),
     ],
