@@ -7,6 +7,11 @@ import pandas as pd
 RESULTS = Path(__file__).resolve().parents[2] / "data" / "results"
 
 
+def parts() -> list[str]:
+    """The names of the recorded parts of the study: the files of data/results, the atlas apart."""
+    return sorted(path.stem for path in RESULTS.glob("*.csv") if path.stem != "atlas")
+
+
 def read(name: str, metric: str = "squared_error") -> pd.DataFrame:
     """One part of the recorded study as `experiments.compare` made it, one metric, each network at each moment `at`.
 
@@ -14,8 +19,7 @@ def read(name: str, metric: str = "squared_error") -> pd.DataFrame:
 
     Raises ValueError for a name without a file, or a metric that it does not hold, and lists those there are.
     """
-    names = sorted(path.stem for path in RESULTS.glob("*.csv") if path.stem != "atlas")
-    if name not in names:
+    if name not in (names := parts()):
         raise ValueError(f"name must be one of {', '.join(names)} (files in data/results), got {name!r}")
     table = pd.read_csv(RESULTS / f"{name}.csv")
     if metric not in set(table.metric):
