@@ -223,6 +223,7 @@ class Explorer(Card):
         self.sentence, self.error = "", None
         self._settle, self._remember, self._known = settle, remember, {}
         self._shown: dict = {}  # the values that the picture shows
+        self._first = ()  # sentence and picture to go back to
         self._last_move: tuple[set[str], float] = (set(), -math.inf)
         self._lock, self._quiet = threading.Lock(), False
 
@@ -244,6 +245,7 @@ class Explorer(Card):
 
         self._follow(self.values)
         self._still = self.picture.value, self._alt(self.result, self.sentence)
+        self._first = (self.sentence, self.picture.value) if remember else ()
         for control in self.controls.values():
             control.observe(self._moved, "value")
         self.reset_button.on_click(lambda _: self.reset())
@@ -298,8 +300,11 @@ class Explorer(Card):
         try:
             result = self._result(values)
             compared = None if result is previous else previous  # there and back again: nothing to compare
-            sentence = self.describe(result, compared)
-            picture = plots.to_html(self.draw(result, compared), self._alt(result, sentence), dpi=100)
+            if compared is None and self._first and values == self.defaults:
+                sentence, picture = self._first
+            else:
+                sentence = self.describe(result, compared)
+                picture = plots.to_html(self.draw(result, compared), self._alt(result, sentence), dpi=100)
             numbers = self._table(result)
         except Exception:
             for number in set(plt.get_fignums()) - open_before:

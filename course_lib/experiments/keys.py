@@ -10,7 +10,6 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
 import imblearn
 import numpy as np
@@ -135,13 +134,14 @@ def sources(modules: Iterable[str]) -> str:
         elif before != found:
             raise Unkeyed(f"{name} (edited after its import: restart the kernel, or reload it)")
         parts.append(f"{name} {found}")
-        todo += _imports(text, module)
+        todo += [found for found in _imports(text, module.__package__ or "") if found in sys.modules]
     return digest(*sorted(set(parts)))
 
 
-def _imports(text: bytes, module: ModuleType) -> list[str]:
-    """Modules that a source imports, anywhere in it, and that have been imported."""
-    found, package = set(), module.__package__ or ""
+@functools.lru_cache(maxsize=512)
+def _imports(text: bytes, package: str) -> list[str]:
+    """Modules that a source imports, anywhere in it, by their full names."""
+    found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -150,7 +150,7 @@ def _imports(text: bytes, module: ModuleType) -> list[str]:
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, package)
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return [name for name in found if name in sys.modules]
+    return sorted(found)
 
 
 @functools.cache
@@ -159,6 +159,7 @@ def _installed_places() -> tuple[Path, ...]:
     return tuple({Path(sysconfig.get_paths()[name]).resolve() for name in names})
 
 
+@functools.cache
 def _is_installed(file: str) -> bool:
     path = Path(file).resolve()
     return any(path.is_relative_to(place) for place in _installed_places())

@@ -137,9 +137,12 @@ def test_a_drag_is_compared_with_where_it_began(asked):
 
 def test_a_drag_back_to_where_it_began_has_nothing_to_compare(asked):
     explorer = asked.explorer(settle=60)
+    seen = []
     for cost in (5, 4, 6):
         explorer.controls["cost"].value = cost
-    assert asked.drawn == [(2.0, None), (2.5, 2.0), (2.0, None), (3.0, 2.0)]
+        seen.append(explorer.picture.value)
+    assert asked.drawn == [(2.0, None), (2.5, 2.0), (3.0, 2.0)]
+    assert seen[1] == explorer.still()[0] and len(set(seen)) == 3
 
 
 def test_the_sentence_stands_in_a_live_region_and_as_text(asked):
@@ -280,8 +283,10 @@ def test_reset_forgets_the_setting_before(asked):
     assert (explorer.picture.value, explorer.words.value, explorer.sentence) == first
     explorer.controls["cost"].value = 8
     explorer.controls["cost"].value = 4  # by hand: the ghost stays until Reset
+    assert explorer.sentence != first[-1]
     explorer.reset_button.click()
-    assert explorer.sentence == first[-1] and asked.drawn[-1] == (2.0, None)
+    assert (explorer.picture.value, explorer.words.value, explorer.sentence) == first
+    assert asked.drawn.count((2.0, None)) == 1, "the first picture is kept, not drawn again"
 
 
 def test_reset_after_an_error_clears_it(asked):
