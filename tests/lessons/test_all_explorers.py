@@ -80,7 +80,9 @@ def test_every_control_answers_at_its_ends_quickly_and_says_what_changed(explore
                     continue
                 first, picture = explorer.sentence, explorer.picture.value
                 spent = seconds_of(explorer, control, value)
-                if spent >= SECONDS:  # the better of two: other processes of the machine count in the time too
+                if (
+                    spent >= SECONDS
+                ):  # the better of two: other processes of the machine count in the time too
                     explorer.reset()
                     spent = seconds_of(explorer, control, value)
                 where = f"{control} = {value}"
