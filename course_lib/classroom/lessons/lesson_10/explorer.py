@@ -1,4 +1,4 @@
-"""Lesson 10: the share and the noise of a group move the error of each group, under the fixed lines of the levels."""
+"""Lesson 10: the share and the noise of a group move the error of each group, beside its two levels."""
 
 import functools
 from typing import NamedTuple
@@ -98,7 +98,7 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     edge = {"markeredgecolor": "white", "linestyle": "none"}
     plain = plots.look("plain")
     ax.plot(result.plain, [-0.13, 0.87], plain.marker, color=plain.color, markersize=11,
-            label=f"{PRIOR:.0%} white", **edge)  # fmt: skip
+            label=f"{PRIOR:.0%} white (plain)", **edge)  # fmt: skip
     ax.plot(
         result.error,
         [0.13, 1.13],
@@ -115,7 +115,7 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
             f"{error:.1f}", (error, row + 0.13), (12, 0), textcoords="offset points", va="center", fontsize=13
         )
     ax.set(xscale="log", xlim=(0.2, 45), ylim=(1.6, -0.6))
-    ax.set_xlabel("squared error on test wines (logarithmic axis)")
+    ax.set_xlabel("squared error on test wines (one step to the right: double)")
     ax.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16, 32], ["0.25", "0.5", "1", "2", "4", "8", "16", "32"])
     ax.minorticks_off()
     ax.set_yticks(range(2), NAMES, fontsize=13)
@@ -152,7 +152,7 @@ def table(result: Result) -> pd.DataFrame:
 def explorer() -> widgets.Explorer:
     """Share and noise of the white wines, and where the network starts."""
     controls = {
-        "share": widgets.slider("white wines in a batch (share)", 0.5, 0.05, 0.95, 0.05),
+        "share": widgets.slider("white wines in a batch (share)", 0.95, 0.05, 0.95, 0.05),
         "noise": widgets.slider("spread of the white training grades", 0.6, 0.6, 4.6, 0.5),
         "start_at_mean": widgets.toggle("start at the training mean"),
     }
