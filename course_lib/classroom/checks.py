@@ -114,6 +114,7 @@ def ask_number(
 def ask_function(
     key: str, reference: Callable, make_inputs: Callable[[], tuple], *, because: str, hints: Sequence[str],
     slips: Mapping[str, Callable] | None = None, look: str = "", tolerance: float = 1e-5, times: int = 3,
+    also: Callable[[Callable], str] | None = None,
 ) -> None:  # fmt: skip
     """Register a function to write, judged by what it gives on fresh random input.
 
@@ -121,6 +122,7 @@ def ask_function(
     make_inputs  () -> arguments; torch, numpy and random are freshly seeded around it
     slips        what was confused, as a sentence -> a function that makes this mistake
     look         what to look at where no slip explains the difference
+    also         a right function -> a sentence more about it, or ""
     """
 
     def judge(function) -> str:
@@ -133,7 +135,7 @@ def ask_function(
                     if agree(got, wrong(*map(_own_copy, inputs)), tolerance):
                         raise NotYet(why)
                 same_result(got, wanted, ", ".join(map(in_words, inputs)), look, tolerance)
-        return because
+        return f"{because} {also(function)}" if also else because
 
     _register(key, hints, judge)
 

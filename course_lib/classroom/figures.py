@@ -4,12 +4,14 @@ A title states the finding. Without one the function writes it from the numbers,
 vote does not give the answer away in its source. Such a title names a method only when an interval clear of 0 bears it.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from course_lib.classroom.style import (
     DOTTED,
@@ -63,7 +65,7 @@ def dots(
         title = f"Means from {lowest} to {highest}" if len(means) > 1 else f"The mean is {highest}"
     quantity += _direction(lower_is_better)
     ax.set_xlabel(quantity)
-    ax.set_title(title, pad=20 if target is not None else None)
+    _title(fig, title)
     seeds = "one seed" if all(len(v) == 1 for v in rows.values()) else "a dot per seed"
     said = "; ".join(
         f"{look(name).label} {form(means[name])}, from {form(v.min())} to {form(v.max())}"
@@ -125,7 +127,7 @@ def paired_differences(
     _rows_of(ax, [look(str(name)).label for name in table.index])
     title = title or _finding(table, form, matters or 0, look(against).label, lower_is_better)
     ax.set_xlabel(f"{quantity}: difference from {look(against).label}{_direction(lower_is_better)}")
-    ax.set_title(title, pad=22 if matters is not None else None)
+    _title(fig, title)
     band = f" Less than {matters:g} would not matter." if matters is not None else ""
     show(
         fig,
@@ -186,7 +188,7 @@ def bars(
     _rows_of(ax, [look(name).label for name in numbers])
     title = title or f"From {form(min(numbers.values()))} to {form(max(numbers.values()))}"
     ax.set_xlabel(quantity)
-    ax.set_title(title, pad=20 if target is not None else None)
+    _title(fig, title)
     line = f" {target_text or 'Target'}: {form(target)}." if target is not None else ""
     said = "; ".join(f"{look(name).label} {form(value)}" for name, value in numbers.items())
     show(fig, f"{stop(title)} {quantity}: {said}.{line}")
@@ -280,6 +282,12 @@ def _target(ax: Axes, target: float | None, text: str) -> None:
             text, (target, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
             color=NEUTRAL, fontsize=11, ha="center",
         )  # fmt: skip
+
+
+def _title(fig: Figure, title: str) -> None:
+    """The title from the left edge of the figure on, in lines that fit: long names of rows leave the axes no room."""
+    lines = textwrap.wrap(title, int(9 * fig.get_figwidth()))
+    fig.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=plt.rcParams["axes.titlesize"])
 
 
 def _rows_of(ax: Axes, labels: Sequence[str]) -> None:

@@ -130,6 +130,20 @@ def _lines_in(function: Callable, error: Exception) -> list[int | None]:
     return [line - code.co_firstlineno + 1 if here is code else None for here, line in frames]
 
 
+def says_nothing_at_one(function: Callable) -> str:
+    """What to say of a right function (p, factor) -> p that changes odds, where it has no number for p = 1; else ""."""
+    try:
+        gives = torch.as_tensor(function(torch.ones(2, dtype=torch.float64), 2.0))
+    except Exception:  # it is right on ordinary p, and may be written for these alone
+        return ""
+    if torch.isfinite(gives).all():
+        return ""
+    return (
+        "But for p = 1 it gives nan, because 1 - p is 0 there. Keep the odds as two numbers, ill : 1 - p, and divide "
+        "ill by the sum of both."
+    )
+
+
 def choose(answer, right: str, why_not: Mapping[str, str]) -> None:
     """A multiple-choice answer; every wrong option has its own sentence, which names the misconception behind it."""
     letters = ", ".join(sorted([right, *why_not]))

@@ -122,10 +122,26 @@ def table(**rows):
 def test_a_title_claims_no_more_than_an_interval_clear_of_0_bears(shown, rows, said, title):
     plots.paired_differences(table(**rows), quantity="recall", **said)
     [(fig, alt)] = shown
-    assert fig.axes[0].get_title() == title and alt.startswith(f"{title}.")
+    assert fig.get_suptitle() == title and alt.startswith(f"{title}.")
     if "lower_is_better" in said:
         better = "lower" if said["lower_is_better"] else "higher"
         assert fig.axes[0].get_xlabel().endswith(f"({better} is better)")
+
+
+@pytest.mark.parametrize("draw", [plots.dots, plots.paired_differences, plots.bars])
+def test_a_long_title_is_not_cut_at_the_edge(shown, draw):
+    with plt.rc_context():
+        plots.use_style()
+        name = "20 : 200 becomes 110 : 1100, and a few words more"
+        rows = {name: 3.0} if draw is plots.bars else {name: [1.0, 2.0, 3.0]}
+        draw(
+            rows,
+            quantity="wrong pairs of 1,000",
+            title="Half-and-half loses pairs in 5 of 5 runs, and weight 49 in 4 " * 2,
+        )
+        [(fig, _)] = shown
+        box, over = fig._suptitle.get_window_extent(), fig.axes[0].get_tightbbox()
+    assert box.x0 >= 0 and box.x1 <= fig.bbox.x1 and over.y1 <= box.y0
 
 
 def test_dots_without_intervals_name_no_winner(shown):

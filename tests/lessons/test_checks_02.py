@@ -52,7 +52,7 @@ def test_divided_odds_pass_however_they_are_written(function):
         (lambda p, factor: p / factor, "divided the probability"),
         (lambda p, factor: p / (1 - p) / factor, "back into a probability"),
         (lambda p, factor: divided(p, 1 / factor), "multiplied"),
-        (lambda p, factor: p / factor / (1 + p / factor), "first blank is p itself"),
+        (lambda p, factor: p / factor / (1 + p / factor), "second number of the odds"),
         (lambda p, factor: p, "did nothing"),
         (lambda p, factor: 1 - divided(p, factor), "by hand"),
     ],
@@ -308,3 +308,4 @@ def test_the_code_to_copy_decides_as_the_library(decide, cost, trained, here, ca
     assert torch.allclose(p_here, correct.adjust(scores_of(p)).softmax(1)[:, 1])
     assert torch.equal(called, by_library.decide(scores_of(p)))
     assert f"share {1000 * here:.0f} of 1,000" in capsys.readouterr().out
+    assert decide(torch.tensor([0.0, 1.0]), cost, trained, here)[0].tolist() == [0.0, 1.0]  # sure p stay sure

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from course_lib.classroom.checks import NotYet, ask_function, ask_letter, ask_number, exercise
-from course_lib.classroom.judges import as_number, choose, near, run, untouched
+from course_lib.classroom.judges import as_number, choose, near, run, says_nothing_at_one, untouched
 from course_lib.classroom.lessons.lesson_00 import explorer as lesson_00
 
 # ---- write it ---------------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ ask_function(
             lambda p, weight: p >= 1 / weight
         ),
         "your threshold is that of a weight on the healthy: 1 - t in place of t.": (
-            lambda p, weight: p >= weight / (1 + weight)
+            lambda p, weight: p >= 1 - 1 / (1 + weight)
         ),
         "you multiplied the probability by the weight. The weight multiplies the odds.": (
             lambda p, weight: p >= 0.5 / weight
@@ -166,8 +166,8 @@ ask_function(
     look="Go from p to the odds, divide by the weight, and go back to p.",
     hints=[
         "A weight multiplies the odds. So divide the odds, not the probability.",
-        "From p to odds, p / (1 - p); divide them by the weight; then go back from odds to a probability.",
-        "Back: odds / (1 + odds). Try p = 0.5 and weight 49: what has to come out?",
+        "The odds are p : 1 - p. Divide the first number by the weight; then go back to a probability.",
+        "Back: the first number, divided by the sum of both. Try p = 0.5 and weight 49: what has to come out?",
     ],
     slips={
         "you divided the probabilities. Near 1 that goes wrong: with weight 49 nobody could pass 0.02.": (
@@ -178,6 +178,7 @@ ask_function(
             lambda p, weight: p / (1 - p) / weight
         ),
     },
+    also=says_nothing_at_one,
 )
 
 NONE_ILL = (1 - lesson_00.PREVALENCE) ** 32

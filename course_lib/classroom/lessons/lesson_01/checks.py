@@ -99,13 +99,13 @@ ask_number(
     because="At p = 0.5 Mara's odds are 1. Tom's odds are 100 times as high, and odds of 100 mean p = 100/101.",
     hints=[
         "Write Mara's threshold as odds first: odds are p / (1 - p).",
-        "Tom's odds for the same visitor are 100 times as high. Turn odds back into a probability: odds / (1 + odds).",
+        "Tom's odds for the same visitor are 100 times as high. Back to a probability: odds of 3 : 1 are 3 / (3 + 1).",
     ],
     look="Tom's p is higher than Mara's for everybody, so his threshold must be higher, too: use the odds.",
     slips={
         1 / 101: "this is the other direction. It is Mara's threshold that makes the decisions of Tom's 0.5.",
         0.5: "with 0.5 Tom calls back many more visitors than Mara.",
-        100.0: "these are the odds. Turn them into a probability: odds / (1 + odds).",
+        100.0: "these are the odds. Turn them into a probability: odds of 3 : 1 are 3 / (3 + 1).",
     },
 )
 

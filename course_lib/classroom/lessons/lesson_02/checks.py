@@ -3,11 +3,12 @@
 import torch
 
 from course_lib.classroom.checks import ask_function, ask_letter, ask_number
+from course_lib.classroom.judges import says_nothing_at_one
 
 
 def divided(p, factor):
-    odds = p / (1 - p) / factor
-    return odds / (1 + odds)
+    ill = p / factor  # ill : 1 - p are the divided odds; as a ratio they would be infinite at p = 1
+    return ill / (ill + (1 - p))
 
 
 def some_probabilities() -> tuple[torch.Tensor, float]:
@@ -20,8 +21,8 @@ ask_function(
     some_probabilities,
     because="The division changes every p, and the order of the visitors stays.",
     hints=[
-        "The odds of p = 0.9 are 0.9 / 0.1. How do you write 0.1 with p?",
-        "Odds of 3 to 1 are p = 3 / 4: the odds divided by 1 + the odds.",
+        "The odds of p = 0.9 are 0.9 : 0.1. The factor divides the first number, and the second one stays 1 - p.",
+        "Odds of 3 : 1 are p = 3 / (3 + 1): the first number divided by the sum of both.",
     ],
     slips={
         "you divided the probability. The factor belongs to the odds.": lambda p, factor: p / factor,
@@ -31,10 +32,13 @@ ask_function(
         "the odds were multiplied. Here the factor has to be taken out.": lambda p, factor: divided(
             p, 1 / factor
         ),
-        "the first blank is p itself. Odds are p / (1 - p).": lambda p, factor: p / factor / (1 + p / factor),
+        "the second number of the odds is 1 - p, not 1: divide by the sum of both.": lambda p, factor: (
+            p / (p + factor)
+        ),
         "the factor did nothing: go on with the divided odds.": lambda p, factor: p,
     },
     look="Work one visitor out by hand: p = 0.9 and the factor 49 give 0.16.",
+    also=says_nothing_at_one,
 )
 
 

@@ -61,8 +61,8 @@ class Result:
 
 def probability(measured, ill: float):
     """The true p of a visitor at this measurement, where `ill` of 10,000 are ill."""
-    odds = ill / (VISITORS - ill) * np.exp(APART * np.asarray(measured) - APART**2 / 2)
-    return odds / (1 + odds)
+    dense = ill * np.exp(APART * np.asarray(measured) - APART**2 / 2)  # the odds are this : VISITORS - ill
+    return dense / (dense + VISITORS - ill)
 
 
 def measurement(p: float, ill: float) -> float:
@@ -118,8 +118,8 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     left.fill_between(AXIS, healthy, where=above, color=plots.HEALTHY, alpha=0.55, linewidth=0)
     left.fill_between(AXIS, ill, where=~above, color=plots.ILL, alpha=0.55, linewidth=0)
     top = 1.3 * max(healthy.max(), ill.max())
-    _line(left, result.measured, top, f"called back\nfrom p = {result.p:.2g}", "-", 0.99)
     natural = measurement(0.5, result.ill)
+    _line(left, result.measured, top, f"called back\nfrom p = {result.p:.2g}", "-", 0.99, near=natural)
     if abs(natural - result.measured) > 0.05:
         _line(left, natural, top, "p = 0.5", plots.DOTTED, 0.76)
     if ghost is not None and abs(ghost.measured - result.measured) > 0.05:
@@ -140,11 +140,12 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     return fig
 
 
-def _line(ax, at: float, top: float, name: str, linestyle, height: float) -> None:
-    """An upright line, its name beside it; at the edge of the picture where it lies beyond."""
+def _line(ax, at: float, top: float, name: str, linestyle, height: float, near: float = np.inf) -> None:
+    """An upright line, its name beside it and not across the line at `near`; at the edge where it lies beyond."""
     at = min(max(at, AXIS[0] + 0.03), AXIS[-1] - 0.03)
     ax.axvline(at, color=plots.INK, linewidth=1.8, linestyle=linestyle)
-    side = "left" if at < 3.4 else "right"
+    covers = 0 < near - at < 2.2 and at > AXIS[0] + 2.2
+    side = "left" if at < 3.4 and not covers else "right"
     ax.text(at + (0.1 if side == "left" else -0.1), height * top, name, fontsize=12, ha=side, va="top",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
 

@@ -154,7 +154,7 @@ ask_number(
     because="Odds 1.25 divided by 30 are 0.0417, and that is a probability of 0.04: below every threshold near 0.05.",
     hints=[
         "A weight multiplies odds, not probabilities. What are the odds of 0.556?",
-        "Odds are p / (1 - p). Divide them by 30, then go back: p = odds / (1 + odds).",
+        "Odds are p : 1 - p. Divide the first number by 30, then go back: odds of 3 : 1 are p = 3 / (3 + 1).",
     ],
     slips={
         0.556 / 30: "you divided the probability by 30. A weight multiplies the odds.",

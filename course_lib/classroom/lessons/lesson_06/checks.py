@@ -8,7 +8,7 @@ from imblearn.over_sampling import SMOTE
 from torch import Tensor
 
 from course_lib.classroom.checks import NotYet, ask_function, ask_letter, ask_number, exercise
-from course_lib.classroom.judges import as_number, run
+from course_lib.classroom.judges import as_number, run, says_nothing_at_one
 from course_lib.resampling import interpolate, nearest_neighbours
 
 
@@ -175,6 +175,7 @@ ask_function(
         "these are the p as they came: the odds were not repaired.": lambda p, kept: p,
     },
     look="With odds 10 : 49 and kept 0.1 the repaired odds are 1 : 49, so p is 0.02.",
+    also=says_nothing_at_one,
 )
 
 ask_number(
