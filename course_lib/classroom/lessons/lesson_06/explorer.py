@@ -136,7 +136,8 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     left.scatter(*result.ill.T, s=60, marker="^", color=plots.ILL, edgecolor="white", linewidth=0.8, zorder=4)
     left.set(xlim=(-4.6, 4.6), ylim=(-4.6, 4.6), xlabel="first measurement", ylabel="second measurement")
     left.set_title("triangle: ill; grey: healthy; circle: synthetic", fontsize=11)
-    scale = fig.colorbar(points, cax=bar, ticks=[0, 0.35, 0.7])
+    scale = fig.colorbar(points, cax=bar)
+    scale.set_ticks([0, PREVALENCE, 0.35, 0.7], labels=["0", "1/11", "0.35", "0.7"])  # 1/11: the average
     scale.set_label("true probability of being ill", fontsize=11, labelpad=2)
     colors = (plots.INK, plots.ORANGE, plots.BLACK)
     for row, (value, color, marker) in enumerate(zip(result.pairs, colors, "spo")):
