@@ -111,9 +111,9 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
     if ghost is not None:
         ax.plot(ghost.error, [0.27, 1.27], "D", color=plots.REFERENCE, markersize=9, label="before", **edge)
     for row, error in enumerate(result.error):
-        ax.annotate(
-            f"{error:.1f}", (error, row + 0.13), (12, 0), textcoords="offset points", va="center", fontsize=13
-        )
+        text = f"{error:.1f}" if error >= 2 else f"{error:.2f}"  # below 2 a tenth is much
+        ax.annotate(text, (error, row + 0.13), (12, 0), textcoords="offset points", va="center", fontsize=13,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     ax.set(xscale="log", xlim=(0.2, 45), ylim=(1.6, -0.6))
     ax.set_xlabel("squared error on test wines (one step to the right: double)")
     ax.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16, 32], ["0.25", "0.5", "1", "2", "4", "8", "16", "32"])
