@@ -34,7 +34,7 @@ test: lint units browser notebooks ## everything that has to pass: style, unit t
 	@printf '\n== All passed ==\n'
 
 quick: $(DEV) ## unit tests without the browser and without the slow ones (ARGS="-k focal" picks)
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not slow" --ignore=tests/browser $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -p no:nbval -m "not slow" --ignore=tests/browser $(ARGS)
 
 lint: $(DEV) ## style: ruff's rules and its format, notebooks included
 	@printf '\n== Style ==\n'
@@ -61,9 +61,10 @@ results: $(LAB) ## make the recorded runs anew, for hours; stop and go on at wil
 
 # ---- parts of `make test` ----
 
+# --dist loadfile: what a file's tests share is made once. nbval is not needed and takes four seconds to load.
 units: $(DEV)
 	@printf '\n== Unit tests ==\n'
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --ignore=tests/browser $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -p no:nbval --ignore=tests/browser $(ARGS)
 
 # In one process: two servers, two browsers and their kernels would only get in each other's way.
 browser: $(DEV)

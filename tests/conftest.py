@@ -1,11 +1,15 @@
 """What all tests share: a still environment, and where the project lies."""
 
 import os
+import sys
 from pathlib import Path
 
 # Before torch, numpy and matplotlib are imported: one thread per test process, and no window for figures.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# jsonschema would have it build a grammar of international addresses, four seconds per process; no notebook has one.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 import hypothesis
 import pytest

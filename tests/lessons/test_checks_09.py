@@ -167,14 +167,12 @@ def one_for_the_empty_class(size, mix):
     ],
 )
 def test_whole_counts_names_the_slip(slip, said):
-    for _ in range(3):
-        assert said in refused("09.3", slip)
+    assert said in refused("09.3", slip)
 
 
 def test_the_library_solves_whole_counts(capsys):
-    for _ in range(3):
-        checks.require("09.3", right)
-    assert capsys.readouterr().out.count("Right.") == 3
+    checks.require("09.3", right)
+    assert "Right." in capsys.readouterr().out
 
 
 # ---- 09.4 and 09.5 ----

@@ -256,7 +256,7 @@ def poisoned(make_task, part, seed):
 @pytest.mark.parametrize("make_task", [make_cancer, make_blobs], ids=["two classes", "three classes"])
 def test_poisoned_test_labels_move_neither_decision_nor_candidate(make_task):
     options = {
-        "tune": learning_rates(1e-4, 1e-3, 1e-2), "metrics": ("balanced_accuracy", "macro_f1", "brier"),
+        "tune": learning_rates(1e-3, 1e-2), "metrics": ("balanced_accuracy", "brier"),
         "budget": Budget(steps=40), "curves": True,
     }  # fmt: skip
     clean = run(["em_prior", "threshold"], make_task, **options)

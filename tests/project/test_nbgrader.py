@@ -13,7 +13,7 @@ from course_lib.classroom import checks as core
 from course_lib.classroom.tools import assignments
 
 ROOT = Path(__file__).resolve().parents[2]
-LESSON = "01_imbalance"
+LESSON = "04_weighting"
 LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
@@ -133,7 +133,7 @@ def test_an_untouched_assignment_gets_nothing_and_the_worked_answers_full_marks(
     from nbgrader.api import Gradebook
 
     course = tmp_path / "course"
-    assert assignments.write(["01"], course=course) == 0
+    assert assignments.write([LESSON[:2]], course=course) == 0
     nbgrader(course, "generate_assignment", LESSON)
 
     ours, solution, _ = source_of(LESSON)

@@ -129,4 +129,4 @@ class Course(RuleBasedStateMachine):
 
 
 TestCourse = Course.TestCase
-TestCourse.settings = settings(max_examples=60, stateful_step_count=30)
+TestCourse.settings = settings(max_examples=30, stateful_step_count=30)
