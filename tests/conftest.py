@@ -11,8 +11,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # jsonschema would have it build a grammar of international addresses, four seconds per process; no notebook has one.
 sys.modules.setdefault("rfc3987_syntax", None)
 
-import hypothesis
-import pytest
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 
 # Deadlines measure the machine, not the code; the same examples on every run keep a red test red.
 hypothesis.settings.register_profile("course", deadline=None, derandomize=True)
