@@ -50,7 +50,8 @@ def test_the_schedule_passes_however_it_is_written(function):
     ],
 )
 def test_wrong_schedules_hear_why(function, said):
-    assert said in refused("08.1", function)
+    for _ in range(10):  # whatever order and visit the check draws
+        assert said in refused("08.1", function)
 
 
 def test_blanks_wait():
