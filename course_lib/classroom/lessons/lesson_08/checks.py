@@ -17,7 +17,9 @@ from course_lib.classroom.checks import (
 def turns_and_length() -> tuple[list[int], int, int]:
     """A visit of two to five batches, more digits than that in any order, and steps for more than one round."""
     visit = int(torch.randint(2, 6, ()))
-    order = torch.randperm(10)[: visit + int(torch.randint(1, 3, ()))].tolist()  # so no slip looks like another
+    order = torch.randperm(10)[
+        : visit + int(torch.randint(1, 3, ()))
+    ].tolist()  # so no slip looks like another
     return order, visit, len(order) * visit + int(torch.randint(1, 3 * visit, ()))
 
 
