@@ -91,14 +91,14 @@ def no_leak(honest_pairs) -> str:
                 )
                 found.append(as_number(given, "the right pairs of 100"))
     seen = [len(call.args[1]) for call in spy.call_args_list]
-    coins, real = (float(np.mean(found)) for found in said.values())
+    by_lot, real = (float(np.mean(found)) for found in said.values())
     if not seen:
         raise NotYet("SMOTE never runs. Keep it, as a step of the pipeline.")
     if max(seen) >= 200:
         raise NotYet("SMOTE sees all 200 people, those of the test part too. Make it a step of the pipeline.")
-    if coins > 62:
+    if by_lot > 62:
         raise NotYet(
-            f"it reports {coins:.0f} right pairs of 100 on coin tosses. "
+            f"it reports {by_lot:.0f} right pairs of 100 on labels drawn by lot. "
             "Which step still looks at the labels of the test people?"
         )
     if real < 75:
@@ -106,7 +106,8 @@ def no_leak(honest_pairs) -> str:
             f"with a real difference it reports only {real:.0f} right pairs of 100. Which step is missing?"
         )
     return (
-        f"It reports {coins:.0f} right pairs on coin tosses, and {real:.0f} where there is a real difference."
+        f"It reports {by_lot:.0f} right pairs on labels drawn by lot, "
+        f"and {real:.0f} where there is a real difference."
     )
 
 
