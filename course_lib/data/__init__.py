@@ -16,10 +16,3 @@ from course_lib.data.task import (
     standardise,
     stratified_split,
 )
-
-__all__ = [
-    "FEWEST_POSITIVES", "KINDS", "Batch", "Fraud", "Gaussians", "Split", "Task", "california_housing",
-    "cross_entropy_each", "digits", "fashion_mnist", "fraud_like", "gaussian_classes", "imbalanced_counts",
-    "make_imbalanced", "mean_estimation", "mnist", "rare_cancer", "squared_error_each", "standardise",
-    "stratified_split", "table_task", "wine_quality",
-]  # fmt: skip

@@ -37,10 +37,3 @@ from course_lib.decisions.tuning import (
     tune_threshold,
     tuned,
 )
-
-__all__ = [
-    "CUT_METRICS", "LABEL_METRICS", "Cheapest", "Cut", "Decision", "Divide", "Shift", "Then", "ToEstimatedPrior",
-    "alert_budget", "argmax", "as_is", "compose", "cost_matrix", "em_prior", "estimate_prior", "fit_temperature",
-    "highest", "logit_adjustment", "prior_correction", "temperature", "threshold", "threshold_for_costs",
-    "tune_class_offsets", "tune_tau", "tune_threshold", "tuned",
-]  # fmt: skip

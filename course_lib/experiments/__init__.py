@@ -17,8 +17,3 @@ from course_lib.experiments.reading import (
     verdict,
 )
 from course_lib.experiments.trials import Rival, Trained, average, execute
-
-__all__ = [
-    "BETTER", "EQUAL", "UNCLEAR", "WORSE", "Rival", "RunError", "RunRefused", "Trained", "average", "compare",
-    "describe", "differences", "execute", "learning_rates", "summarise", "validation_curves", "verdict",
-]  # fmt: skip

@@ -2,5 +2,3 @@
 
 from course_lib.training.batches import SplitLoader
 from course_lib.training.loop import RoundStats, fit, pick_device, predict, prepare, rounds
-
-__all__ = ["RoundStats", "SplitLoader", "fit", "pick_device", "predict", "prepare", "rounds"]

@@ -19,7 +19,6 @@ from course_lib.losses import (
     auxiliary_loss,
     class_log_odds,
     focal_loss,
-    group_weighted_mse,
     ldam_loss,
     ldam_margins,
     logit_adjusted_loss,
@@ -633,34 +632,6 @@ def test_cosine_classifier_survives_dead_features():
     assert (out == 0).all() and torch.isfinite(features.grad).all()
 
 
-# ---- groups ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("shape", [(9,), (9, 1), (9, 2, 3)])
-def test_equal_group_weights_are_the_squared_error(shape, reduction):
-    generator = torch.Generator().manual_seed(0)
-    outputs, y = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
-    group = torch.arange(9) % 3
-    each = (outputs - y).square().reshape(9, -1).sum(1)
-    expected = {"none": each, "sum": each.sum(), "mean": each.mean()}[reduction]
-    for normalise in losses.NORMALISATIONS:
-        ours = group_weighted_mse(outputs, y, group, [1, 1, 1], normalise=normalise, reduction=reduction)
-        torch.testing.assert_close(ours, expected)
-    if len(expected.shape) == 0 and outputs[0].numel() == 1:
-        torch.testing.assert_close(expected, F.mse_loss(outputs, y, reduction=reduction))
-
-
-def test_group_weights_scale_each_group_and_the_mean_says_by_what_it_divides():
-    outputs, y = torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3)
-    group = torch.tensor([0, 1, 1])
-    each = group_weighted_mse(outputs, y, group, [4, 0.5], reduction="none")
-    torch.testing.assert_close(each, torch.tensor([4.0, 2.0, 4.5]))
-    assert group_weighted_mse(outputs, y, group, [4, 0.5]).item() == pytest.approx(10.5 / 5)
-    by_size = group_weighted_mse(outputs, y, group, [4, 0.5], normalise="batch_size")
-    assert by_size.item() == pytest.approx(10.5 / 3)
-
-
 # ---- gradients, and what all losses share ------------------------------------------------------------------
 
 ALL = {
@@ -687,12 +658,6 @@ def test_gradients_are_those_of_finite_differences(name):
     if "ldam" not in name:
         soft = torch.softmax(batch(3, size=5, seed=9)[0], 1)
         assert torch.autograd.gradcheck(lambda z: ALL[name](z, soft), logits)
-
-
-def test_group_gradients_are_those_of_finite_differences():
-    outputs = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
-    y, group = torch.zeros(5, 2, dtype=torch.float64), torch.arange(5) % 2
-    assert torch.autograd.gradcheck(lambda z: group_weighted_mse(z, y, group, [1.0, 3.0]), outputs)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -729,11 +694,6 @@ def test_a_step_on_an_accelerator_never_waits_for_a_number(name):
     assert ALL[name](logits, y).shape == ()
     if "ldam" not in name:
         assert ALL[name](logits, torch.empty(6, 3, device="meta")).shape == ()
-
-
-def test_groups_on_an_accelerator_never_wait_for_a_number():
-    outputs, group = torch.empty(6, 2, device="meta"), torch.empty(6, dtype=torch.int64, device="meta")
-    assert group_weighted_mse(outputs, outputs, group, [1.0, 2.0]).shape == ()
 
 
 def test_no_argument_is_called_alpha():
@@ -902,37 +862,6 @@ def test_cosine_classifier_refuses_empty_layers(sizes):
         CosineClassifier(*sizes)
 
 
-OUT, G = torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        (
-            (torch.zeros(4, 1), torch.zeros(4), G, [1, 1]),
-            ValueError,
-            r"y must have the shape of outputs, \(4, 1\).*got \(4,\)",
-        ),
-        ((OUT.long(), OUT, G, [1, 1]), TypeError, "outputs must be floating point"),
-        ((OUT[:0], OUT[:0], G[:0], [1, 1]), ValueError, "M >= 1"),
-        ((OUT, OUT, G + 0.5, [1, 1]), TypeError, "group must be whole numbers 0..K-1, got 0.5"),
-        ((OUT, OUT, G[:3], [1, 1]), ValueError, "group must hold one label per example, 4, got 3"),
-        ((OUT, OUT, G, [1]), ValueError, r"group must be 0\.\.0, got 1"),
-        ((OUT, OUT, G - 1, [1, 1]), ValueError, "group must be 0..K-1, got the negative label -1"),
-        ((OUT, OUT, G, [1, -1]), ValueError, "group_weight must be finite and >= 0"),
-        ((OUT, OUT, G, 1.0), ValueError, r"group_weight must have shape \(K,\), got \(\)"),
-        (
-            (OUT, OUT.to("meta"), G, [1, 1]),
-            ValueError,
-            "y must be on the device of outputs, cpu, got meta",
-        ),
-        ((OUT, OUT, G, [1, 1], "group"), ValueError, "normalise must be one of"),
-        ((OUT, OUT, G, [1, 1], "weights", "avg"), ValueError, "reduction must be one of"),
-    ],
-)
-def test_group_input_that_does_not_fit_is_refused(arguments, error, message):
-    with pytest.raises(error, match=message):
-        group_weighted_mse(*arguments)
 
 
 def test_a_scaled_cosine_head_with_a_scaled_margin_is_ldam():
@@ -1036,14 +965,6 @@ def test_a_batch_without_weight_has_loss_zero_in_every_precision(dtype, soft):
         weightless = partial(loss, targets=y, class_weight=[0.0, 1.0, 1.0])
         assert weightless(logits) == 0
         assert (gradient(weightless, logits) == 0).all()
-    outputs = torch.ones(4, 2, dtype=dtype)
-    assert group_weighted_mse(outputs, 0 * outputs, [0] * 4, [0.0, 1.0]) == 0
-
-
-@pytest.mark.parametrize("dtype", HALF)
-def test_squared_errors_beyond_half_precision_stay_finite(dtype):
-    outputs = torch.full((4, 1), 300.0, dtype=dtype)
-    assert group_weighted_mse(outputs, torch.zeros_like(outputs), [0, 0, 1, 1], [1.0, 2.0]).item() == 90_000
 
 
 @pytest.mark.parametrize("dtype", HALF)
@@ -1094,9 +1015,6 @@ BROUGHT = {
 @pytest.mark.parametrize("y", BROUGHT.values(), ids=BROUGHT)
 def test_labels_however_brought_give_the_same_loss(name, y):
     assert torch.equal(ALL[name](Z, y), ALL[name](Z, torch.tensor([0, 2, 1, 1])))
-    errors = group_weighted_mse(Z.tolist(), (0 * Z).numpy(), y, [1.0, 2.0, 3.0])
-    expected = group_weighted_mse(Z, 0 * Z, torch.tensor([0, 2, 1, 1]), [1.0, 2.0, 3.0])
-    torch.testing.assert_close(errors, expected, check_dtype=False)
 
 
 def test_soft_targets_may_come_as_a_list():

@@ -560,16 +560,14 @@ def test_group_methods_survive_a_class_the_round_did_not_meet(digits):
         assert torch.isfinite(weights_of(run)).all() and torch.isfinite(run.sampler.mix).all()
 
 
-def test_class_weights_on_groups_are_the_group_weighted_mse(numbers):
-    from course_lib.losses import group_weighted_mse
-
+def test_class_weights_on_groups_weigh_the_squared_error_of_each_group(numbers):
     run = start(RECIPES["class_weights"], numbers, BUDGET)
     outputs = run.model(numbers.train.x)
     mine = (run.loss(outputs, numbers.train.y, reduction="none") * run.weight).mean()
-    per_group = torch.tensor([run.weight[numbers.train.group == g][0] for g in (0, 1)])
-    theirs = group_weighted_mse(
-        outputs, numbers.train.y, numbers.train.group, per_group, normalise="batch_size"
-    )
+    each = (outputs - numbers.train.y).square().flatten(1).sum(1)
+    of = [numbers.train.group == g for g in (0, 1)]  # 90 and 10 of 100, so 1 / 90 to 1 / 10
+    assert (run.weight[of[1]][0] / run.weight[of[0]][0]).item() == pytest.approx(9)
+    theirs = sum(run.weight[rows][0] * each[rows].sum() for rows in of) / len(each)
     torch.testing.assert_close(mine, theirs)
 
 
