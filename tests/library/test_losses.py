@@ -862,8 +862,6 @@ def test_cosine_classifier_refuses_empty_layers(sizes):
         CosineClassifier(*sizes)
 
 
-
-
 def test_a_scaled_cosine_head_with_a_scaled_margin_is_ldam():
     torch.manual_seed(0)
     head, features, targets = CosineClassifier(5, 3), torch.randn(8, 5), torch.randint(3, (8,))
