@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.data import Batch, Split, cross_entropy_each
+from course_lib.inputs import as_choice, as_size
 from course_lib.training.batches import as_batch, check_groups, check_labels, known_labels
 
 
@@ -161,12 +162,9 @@ def rounds(
     Raises ValueError for arguments out of range, before any training, and when the loss of a round was NaN or
     infinite, naming the round; the weights are then useless.
     """
-    if rounds < 1 or num_groups < 1:
-        raise ValueError(f"rounds and num_groups must be >= 1, got {rounds} and {num_groups}")
-    if max_steps is not None and max_steps < 1:
-        raise ValueError(f"max_steps must be >= 1, got {max_steps}")
-    if scheduler_every not in ("step", "round"):
-        raise ValueError(f"scheduler_every must be 'step' or 'round', got {scheduler_every!r}")
+    rounds, num_groups = as_size(rounds, "rounds"), as_size(num_groups, "num_groups")
+    max_steps = None if max_steps is None else as_size(max_steps, "max_steps")
+    as_choice(scheduler_every, "scheduler_every", ("step", "round"))
     plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     if plateau and (scheduler_every == "step" or validation is None):
         raise ValueError(
