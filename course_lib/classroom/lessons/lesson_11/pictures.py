@@ -60,8 +60,8 @@ def _entry(ax, row: int, entry, left: bool) -> None:
         ax.text(FARTHEST - 0.02, row, f"{entry.setting}: {entry.mean:.1f}", ha="right", **beside)
         return
     ax.plot([entry.low, entry.high], [row] * 2, color=color, linewidth=3, solid_capstyle="butt", zorder=3)
-    shape, face = (style.marker, color) if sure else ("o", "white")
-    ax.plot(entry.mean, row, marker=shape, color=color, markerfacecolor=face, markersize=8, zorder=4)
+    face = color if sure else "white"
+    ax.plot(entry.mean, row, marker="o", color=color, markerfacecolor=face, markersize=7, zorder=4)
     place = min(entry.low, -0.01) - 0.015 if left else max(entry.high, 0.01) + 0.015
     ax.text(place, row, entry.setting, ha="right" if left else "left", **beside)
 
