@@ -61,9 +61,16 @@ def test_the_loss_of_all_falls_while_the_loss_of_the_ill_rises_and_the_pairs_get
 
 
 def test_stopping_on_accuracy_keeps_a_network_that_stopping_on_the_loss_beats():
-    for start in (DEFAULT, PRIOR):
-        result = compute("Adam", 128, start)
+    for optimizer, start in (("Adam", DEFAULT), ("SGD", PRIOR)):
+        result = compute(optimizer, 128, start)
         assert result.pairs[result.stops["accuracy"]] + 20 < result.pairs[result.stops["loss"]]
+
+
+def test_at_the_prior_the_loss_turns_long_before_the_last_pass_and_stopping_on_it_keeps_better_pairs():
+    result = compute("Adam", 128, PRIOR)
+    assert total(result).argmin() < PASSES / 2 and total(result)[-1] > 1.2 * total(result).min()
+    assert result.stops["loss"] < PASSES - 3
+    assert result.pairs[result.stops["loss"]] > result.pairs[-1] + 2
 
 
 @pytest.mark.parametrize(
@@ -86,18 +93,20 @@ def read_lesson():
 
 
 def test_the_updates_that_the_lesson_writes_by_hand_are_those_of_torch():
-    source = next(c.source for c in code_cells(read_lesson()) if "rmsprop -= " in c.source)
+    source = next(c.source for c in code_cells(read_lesson()) if "w_rmsprop -= " in c.source)
     for slope in (4.0, 0.04):
-        names = {"print": lambda text: None}
+        names = {"print": lambda *said: None, "torch": torch}
         exec(source.replace("(4.0, 0.04)", f"({slope},)"), names)
         for name, place in (
-            ("SGD", "sgd"),
-            ("momentum", "momentum"),
-            ("RMSprop", "rmsprop"),
-            ("Adam", "adam_w"),
+            ("SGD", "w_sgd"),
+            ("momentum", "w_momentum"),
+            ("RMSprop", "w_rmsprop"),
+            ("Adam", "w_adam"),
+            ("AdamW", "w_adamw"),
         ):
             w = nn.Parameter(torch.zeros(1, dtype=torch.float64))
-            optimizer = TORCH[name]([w], lr=0.1)
+            decay = {"weight_decay": 1.0} if name == "AdamW" else {}
+            optimizer = TORCH[name]([w], lr=0.1, **decay)
             for _ in range(3):
                 w.grad = torch.full((1,), slope, dtype=torch.float64)
                 optimizer.step()
