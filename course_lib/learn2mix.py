@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from course_lib.inputs import as_shares
+from course_lib.inputs import as_number, as_prior, as_shares, as_tensor
 
 
 class Learn2Mix:
@@ -14,7 +14,7 @@ class Learn2Mix:
     prior        (K,) class shares of the training part: where the mix starts
     mixing_rate  in [0, 1], the step: mix <- mix + mixing_rate * (loss / sum(loss) - mix); 0 is plain training bit for
                  bit, 1 follows the losses of the last round alone
-    floor        in [0, 1/K]: smallest share of a class that has training examples (0 in the paper)
+    floor        in [0, 1/K], K counting classes with examples: the smallest share of one of these (0 in the paper)
     smoothing    in [0, 1): the loss that is followed is smoothing * old + (1 - smoothing) * new (0 in the paper)
 
     A class without training examples (prior 0) keeps share 0 for good. Everything is float64 inside.
@@ -29,18 +29,11 @@ class Learn2Mix:
         floor: float = 0.0,
         smoothing: float = 0.0,
     ) -> None:
-        prior = as_shares(prior, name="prior")
-        if prior.ndim != 1:
-            raise ValueError(f"prior must have shape (K,), got {tuple(prior.shape)}")
+        prior = as_prior(prior)
         self._present = prior > 0
-        if not 0 <= floor <= 1 / int(self._present.sum()):
-            raise ValueError(
-                f"floor must lie in [0, 1/K] = [0, {1 / int(self._present.sum()):.4g}], got {floor}"
-            )
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must lie in [0, 1), got {smoothing}")
         self.mixing_rate = mixing_rate
-        self.floor, self.smoothing = floor, smoothing
+        self.floor = as_number(floor, "floor", 0, 1 / int(self._present.sum()))
+        self.smoothing = as_number(smoothing, "smoothing", 0, 1, below=True)
         self._mix = prior.clone()
         self._loss = torch.full_like(prior, torch.nan)  # latest loss of each class; NaN: not seen yet
 
@@ -55,9 +48,7 @@ class Learn2Mix:
 
     @mixing_rate.setter
     def mixing_rate(self, rate: float) -> None:
-        if not 0 <= rate <= 1:
-            raise ValueError(f"mixing_rate must lie in [0, 1], got {rate}")
-        self._mixing_rate = float(rate)
+        self._mixing_rate = as_number(rate, "mixing_rate", 0, 1)
 
     def update(
         self, class_loss: Tensor | Sequence[float], class_count: Tensor | Sequence[int] | None = None
@@ -71,16 +62,12 @@ class Learn2Mix:
         losses are 0 the mix stays. Raises ValueError, changing nothing, for a loss that is NaN, infinite or negative
         where the count is positive, and for a wrong shape.
         """
-        if not isinstance(class_loss, Tensor):
-            class_loss = torch.tensor(
-                class_loss, dtype=torch.float64
-            )  # a list would become float32 otherwise
-        loss = class_loss.detach().cpu().double()
+        loss = as_tensor(class_loss, "class_loss").detach().cpu().double()
         if loss.shape != self._mix.shape:
             raise ValueError(f"class_loss must have shape {tuple(self._mix.shape)}, got {tuple(loss.shape)}")
         met = self._present
         if class_count is not None:
-            count = torch.as_tensor(class_count).detach().cpu()
+            count = as_tensor(class_count, "class_count").detach().cpu()
             if count.shape != self._mix.shape:
                 raise ValueError(
                     f"class_count must have shape {tuple(self._mix.shape)}, got {tuple(count.shape)}"

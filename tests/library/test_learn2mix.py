@@ -409,7 +409,7 @@ def test_the_highest_floor_keeps_the_mix_uniform():
 
 
 def test_messages_name_the_argument_and_its_range():
-    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1/K\] = \[0, 0\.25\], got 0\.3"):
+    with pytest.raises(ValueError, match=r"floor must lie in \[0, 0\.25\], got 0\.3"):
         Learn2Mix([0.25] * 4, floor=0.3)
     with pytest.raises(ValueError, match=r"^prior must sum to 1"):
         Learn2Mix([0.5, 0.6])
