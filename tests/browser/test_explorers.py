@@ -104,9 +104,9 @@ def test_a_setting_that_fails_says_so_and_reset_mends_it(every_control):
     explorer.node.locator("[role=alert]").wait_for(state="detached")
 
 
-def test_both_ends_of_every_control_can_be_shown(explorers):
-    """Home and End are keys of a slider; what lies at the ends is where an explorer breaks first."""
-    for explorer in explorers:
+def test_both_ends_of_every_control_can_be_shown(every_control):
+    """Home and End are keys of a slider. What each lesson shows there: tests/lessons/test_all_explorers.py."""
+    for explorer in every_control.explorers():
         for handle in explorer.controls():
             if handle.kind != "slider":
                 continue
