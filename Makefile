@@ -13,6 +13,7 @@ LESSONS ?=
 FORCE ?=
 LAB_ARGS ?=
 ARGS ?=
+WORKERS ?= 2
 INSTALL = $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install) --quiet -c constraints.txt
 
 # One thread per process: the networks of the course are small, and processes side by side only get in each other's way.
@@ -30,7 +31,10 @@ help: ## show this list
 lab: $(LAB) ## open JupyterLab on lesson 00, in your own copies under work/ (LAB_ARGS="--no-browser" passes options on)
 	@$(BIN)/python -m course_lib.classroom.tools.lab $(LAB_ARGS)
 
-test: lint units browser notebooks ## everything that has to pass: style, unit tests, every notebook
+# A browser test mostly waits, so the unit tests run beside it, in one process. Each of the two is shown when it is done.
+test: lint ## everything that has to pass: style, unit tests, every notebook
+	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) WORKERS=1 units browser
+	@$(MAKE) --no-print-directory notebooks
 	@printf '\n== All passed ==\n'
 
 quick: $(DEV) ## unit tests without the browser and without the slow ones (ARGS="-k focal" picks)
@@ -64,7 +68,7 @@ results: $(LAB) ## make the recorded runs anew, for hours; stop and go on at wil
 # --dist loadfile: what a file's tests share is made once. nbval is not needed and takes four seconds to load.
 units: $(DEV)
 	@printf '\n== Unit tests ==\n'
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -p no:nbval --ignore=tests/browser $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:nbval --ignore=tests/browser $(ARGS)
 
 # In one process: two servers, two browsers and their kernels would only get in each other's way.
 browser: $(DEV)
