@@ -12,6 +12,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 sys.modules.setdefault("rfc3987_syntax", None)
 
 import hypothesis  # noqa: E402
+import matplotlib  # noqa: E402
 import pytest  # noqa: E402
 
 # Deadlines measure the machine, not the code; the same examples on every run keep a red test red.
@@ -23,3 +24,10 @@ hypothesis.settings.load_profile("course")
 def root() -> Path:
     """The folder of the project."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_style():
+    """A file of tests finds matplotlib's settings as they were, whichever file ran before it in the same process."""
+    with matplotlib.rc_context():
+        yield
