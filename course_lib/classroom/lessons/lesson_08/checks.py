@@ -112,7 +112,7 @@ ask_letter(
     },
     because="With two classes the ROC curve stayed where it was, so only the threshold has to move.",
     hints=[
-        "Look at the AUC of the five trainings. Is the ranking of the visitors worse?",
+        "Look at the AUC of the four trainings. Is the ranking of the visitors worse?",
         "If the curve is the same and only the point has moved, what moves a point along its curve?",
     ],
 )
