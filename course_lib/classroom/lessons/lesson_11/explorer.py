@@ -95,7 +95,7 @@ def headline(result: Result) -> str:
 def draw(result: Result, ghost: Result | None = None) -> Figure:
     """Left the looks of one study, the reported one dark; right who wins in 100 such studies."""
     fig = plt.figure(figsize=(9.6, 4.6), layout="none")
-    left, right = fig.add_axes((0.07, 0.15, 0.52, 0.63)), fig.add_axes((0.72, 0.15, 0.25, 0.63))
+    left, right = fig.add_axes((0.07, 0.2, 0.52, 0.58)), fig.add_axes((0.72, 0.2, 0.25, 0.58))
     fig.suptitle(headline(result), x=0.01, y=0.98, ha="left", fontsize=15)
     left.axvline(0, color=plots.REFERENCE, linewidth=1.6)
     for look, (mean, half) in enumerate(zip(result.mean, result.half, strict=True)):
@@ -104,13 +104,15 @@ def draw(result: Result, ghost: Result | None = None) -> Figure:
         left.plot(mean, look, "o", color=color, markersize=8)
     reach = max(15.0, float((np.abs(result.mean) + result.half).max()))
     left.set(xlim=(-reach, reach), ylim=(max(result.looks, 4) - 0.4, -0.6), yticks=[])
-    left.set_xlabel("frauds of 100: Y minus X (the truth is 0)")
-    left.set_title("every look of this study; dark: the one in the table", fontsize=12)
+    left.set_xlabel("frauds of 100: Y minus X (left of 0: X is ahead)")
+    left.set_title("looks of this study; dark: the one that is reported", fontsize=12)
     bars = right.barh(range(3), result.shares, color=[plots.HEALTHY, "#dcdcdc", plots.HEALTHY], height=0.7)
     right.bar_label(bars, [f"{share:.0f}" for share in result.shares], padding=4, fontsize=12)
     if ghost is not None:
         right.plot(ghost.shares, range(3), "D", color=plots.INK, markerfacecolor="white", markersize=8)
-    right.set(xlim=(0, 118), ylim=(2.6, -0.6), xlabel="of 100 studies")
+    right.set(
+        xlim=(0, 118), ylim=(2.6, -0.6), xlabel=f"of 100 studies\nmean gain claimed: {result.claimed:.1f}"
+    )
     right.set_yticks(range(3), ["X wins", "nobody", "Y wins"])
     right.set_title("all studies" + ("" if ghost is None else "; diamond: before"), fontsize=12)
     for ax in (left, right):
