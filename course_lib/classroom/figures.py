@@ -53,9 +53,8 @@ def dots(
     _target(ax, target, target_text)
     for row, (name, values) in enumerate(rows.items()):
         style = look(name)
-        heights = (
-            row - 0.3 + 0.05 * (np.arange(len(values)) % 3 - 1)
-        )  # above the mark, which would cover them
+        # Above the mark, which would cover them.
+        heights = row - 0.3 + 0.05 * (np.arange(len(values)) % 3 - 1)
         ax.plot(values, heights, "o", markersize=5, color=style.color, alpha=0.5, linestyle="none")
         mark(ax, means[name], row, name)
         _beside(ax, row, form(means[name]))

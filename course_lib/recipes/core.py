@@ -176,9 +176,8 @@ def plain(run: Run) -> Callable:
     example_loss = run.task.example_loss
 
     def loss(outputs: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
-        if (
-            example_loss is cross_entropy_each
-        ):  # its own mean has the faster backward, with the same gradients
+        # torch's own mean has the faster backward, with the same gradients.
+        if example_loss is cross_entropy_each:
             return F.cross_entropy(wide(outputs), y, reduction=reduction)
         each = example_loss(outputs, y)
         return {"mean": each.mean, "sum": each.sum, "none": lambda: each}[reduction]()
